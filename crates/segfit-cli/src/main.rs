@@ -1,0 +1,3 @@
+//! The `segfit` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Runs and trains the networks that `segfit` describes.
+
+pub mod cpu;
