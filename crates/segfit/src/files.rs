@@ -17,11 +17,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    let mut file = tempfile::Builder::new()
-        .prefix(".segfit-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(Error::io(folder))?;
+    let mut file =
+        tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(Error::io(folder))?;
     file.write_all(bytes).map_err(Error::io(path))?;
     file.as_file().sync_all().map_err(Error::io(path))?;
     #[cfg(unix)]

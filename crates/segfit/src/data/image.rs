@@ -66,9 +66,7 @@ impl Image {
             }
             n => {
                 let scale = 1.0 / n as f32;
-                (0..self.height * self.width)
-                    .map(|i| (0..n).map(|c| self.plane(c)[i]).sum::<f32>() * scale)
-                    .collect()
+                (0..self.height * self.width).map(|i| (0..n).map(|c| self.plane(c)[i]).sum::<f32>() * scale).collect()
             }
         }
     }
