@@ -1,1 +1,5 @@
-//! The CPU device.
+//! The CPU device: planar activations with zero borders, one file per operation, SIMD kernels apart.
+
+pub mod kernels;
+pub mod planes;
+pub mod simd;

@@ -1,1 +1,3 @@
-//! TBD
+//! Networks as data.
+
+pub mod layout;

@@ -1,0 +1,1 @@
+//! The inner loops, generic over [`Simd`](super::simd::Simd).
