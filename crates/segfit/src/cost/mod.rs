@@ -1,1 +1,112 @@
-//! TBD
+//! What a network costs, exactly: parameters, multiply-accumulates, bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::network::schedule::{Mode, Schedule};
+use crate::network::{NetworkSpec, Op, Shapes};
+
+/// The cost of one network for one image of `size` x `size` pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Trained values.
+    pub params: u64,
+    /// Multiply-accumulates of all convolutions for one image (not FLOPs, which are twice as many).
+    pub macs: u64,
+    /// Bytes of all activations at inference with batch 1, as the CPU engine allocates them.
+    pub peak_activation_bytes: u64,
+    /// Bytes of the weights and normalisation statistics as 32-bit floats.
+    pub weight_bytes: u64,
+}
+
+impl Cost {
+    /// The cost of `spec` for one image; `size` is rounded up to what the network accepts.
+    ///
+    /// # Errors
+    /// When the network does not fit together.
+    pub fn of(spec: &NetworkSpec, size: usize) -> Result<Self> {
+        let size = size.max(1).next_multiple_of(spec.input_multiple());
+        let schedule = Schedule::new(spec, Mode::Infer, 1, size, size)?;
+        let all = spec.parameters()?;
+        Ok(Self {
+            params: parameters(spec)?,
+            macs: macs(spec, size)?,
+            peak_activation_bytes: schedule.activation_bytes(),
+            weight_bytes: all.iter().map(|p| p.len() as u64 * 4).sum(),
+        })
+    }
+
+    /// Bytes that inference needs: activations and weights.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.peak_activation_bytes + self.weight_bytes
+    }
+}
+
+/// Number of trained values (running statistics are not counted).
+///
+/// # Errors
+/// When the network does not fit together.
+pub fn parameters(spec: &NetworkSpec) -> Result<u64> {
+    Ok(spec.parameters()?.iter().filter(|p| p.kind.is_trained()).map(|p| p.len() as u64).sum())
+}
+
+/// Multiply-accumulates of the convolutions for one image of `size` x `size` pixels: for each output value of a
+/// convolution, input channels x kernel area; for each input value of a transposed convolution, output channels x
+/// kernel area. Biases, norms, activations and pooling are not counted, as is usual.
+///
+/// # Errors
+/// When the network does not fit together.
+pub fn macs(spec: &NetworkSpec, size: usize) -> Result<u64> {
+    Ok(layer_macs(spec, size)?.iter().sum())
+}
+
+/// [`macs`] of each layer.
+///
+/// # Errors
+/// When the network does not fit together.
+pub fn layer_macs(spec: &NetworkSpec, size: usize) -> Result<Vec<u64>> {
+    let shapes = Shapes::infer(spec, size, size)?;
+    let of_layer = |i: usize| {
+        let out = &shapes.tensors[i];
+        let input = shapes.inputs[i].first().map(|&j| &shapes.tensors[j]);
+        match (&spec.layers[i].op, input) {
+            (Op::Conv2d { kernel, .. }, Some(input)) => {
+                out.pixels() * out.channels * input.channels * kernel.iter().product::<usize>()
+            }
+            (Op::ConvTranspose2d { kernel, .. }, Some(input)) => {
+                input.pixels() * input.channels * out.channels * kernel.iter().product::<usize>()
+            }
+            _ => 0,
+        }
+    };
+    Ok((0..spec.layers.len()).map(|i| of_layer(i) as u64).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::families::{UnetOptions, unet};
+
+    #[test]
+    fn the_smallest_unet_is_counted_by_hand() {
+        // Depth 1, width 1, one channel in, two classes, 2x2 pixels.
+        // Parameters: enc0 (9+1+2)+(9+1+2), enc1 (1*2*9+2+4)+(2*2*9+2+4), up0 2*1*4+1+2, dec0 (2*9+1+2)+(9+1+2), head 2+2.
+        let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 1 }).unwrap();
+        assert_eq!(parameters(&net).unwrap(), 24 + 24 + 42 + 11 + 33 + 4);
+        // MACs: enc0 4*9 + 4*9, enc1 (1 pixel) 18 + 36, up0 1*2*1*4, dec0 4*18 + 4*9, head 4*2.
+        assert_eq!(macs(&net, 2).unwrap(), 36 + 36 + 18 + 36 + 8 + 72 + 36 + 8);
+    }
+
+    #[test]
+    fn no_cost_rises_when_a_width_falls() {
+        let full = unet(&UnetOptions { in_channels: 3, classes: 2, base_width: 8, depth: 3 }).unwrap();
+        let reference = Cost::of(&full, 64).unwrap();
+        for (name, channels) in full.widths() {
+            let narrowed = full.with_widths(&[(name, channels / 2)].into()).unwrap();
+            let cost = Cost::of(&narrowed, 64).unwrap();
+            assert!(cost.params < reference.params && cost.macs < reference.macs);
+            assert!(cost.peak_activation_bytes <= reference.peak_activation_bytes);
+        }
+    }
+}

@@ -1,3 +1,14 @@
-//! Networks as data.
+//! Networks as data: layers, channel groups, shapes, and the order and memory in which they are executed.
 
+pub mod families;
 pub mod layout;
+mod narrow;
+mod parameters;
+pub mod schedule;
+mod shape;
+mod spec;
+
+pub use narrow::Widths;
+pub use parameters::{Parameter, ParameterKind};
+pub use shape::{Segment, Shapes, TensorShape};
+pub use spec::{Group, GroupKind, Layer, NETWORK_FORMAT, NetworkSpec, Op};

@@ -1,0 +1,108 @@
+//! The parameters of a network, in one fixed order: what is counted is what is stored, trained and exported.
+
+use super::shape::Shapes;
+use super::spec::{NetworkSpec, Op};
+use crate::error::Result;
+
+/// What a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// Convolution weight: `[out][in][k][k]`, or `[in][out][k][k]` when transposed.
+    Weight,
+    /// Bias of a convolution, one per output channel.
+    Bias,
+    /// Scale of a normalisation (PyTorch's `weight`).
+    Scale,
+    /// Shift of a normalisation (PyTorch's `bias`).
+    Shift,
+    /// Running mean: stored, not trained, not counted.
+    RunningMean,
+    /// Running variance: stored, not trained, not counted.
+    RunningVariance,
+}
+
+impl ParameterKind {
+    /// Whether the optimiser changes it (and whether it counts as a parameter).
+    #[must_use]
+    pub fn is_trained(self) -> bool {
+        !matches!(self, Self::RunningMean | Self::RunningVariance)
+    }
+}
+
+/// One parameter tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Index of its layer.
+    pub layer: usize,
+    /// Name as PyTorch would write it, for example `enc0.conv1.weight`.
+    pub name: String,
+    /// What it is.
+    pub kind: ParameterKind,
+    /// Dimensions.
+    pub shape: Vec<usize>,
+}
+
+impl Parameter {
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Values that feed one output value: the fan-in that initialisation scales by.
+    #[must_use]
+    pub fn fan_in(&self, transposed: bool) -> usize {
+        match self.kind {
+            ParameterKind::Weight if transposed => self.shape[0],
+            ParameterKind::Weight => self.shape[1..].iter().product(),
+            _ => 1,
+        }
+    }
+}
+
+impl NetworkSpec {
+    /// All parameters in layer order.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn parameters(&self) -> Result<Vec<Parameter>> {
+        let multiple = self.input_multiple();
+        let shapes = Shapes::infer(self, multiple, multiple)?;
+        let mut list = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let out = shapes.tensors[i].channels;
+            let input = shapes.inputs[i].first().map_or(0, |&j| shapes.tensors[j].channels);
+            let mut push = |suffix: &str, kind, shape| {
+                list.push(Parameter { layer: i, name: format!("{}.{suffix}", layer.name), kind, shape });
+            };
+            match &layer.op {
+                Op::Conv2d { kernel, bias, .. } => {
+                    push("weight", ParameterKind::Weight, vec![out, input, kernel[0], kernel[1]]);
+                    if *bias {
+                        push("bias", ParameterKind::Bias, vec![out]);
+                    }
+                }
+                Op::ConvTranspose2d { kernel, bias, .. } => {
+                    push("weight", ParameterKind::Weight, vec![input, out, kernel[0], kernel[1]]);
+                    if *bias {
+                        push("bias", ParameterKind::Bias, vec![out]);
+                    }
+                }
+                Op::BatchNorm { .. } => {
+                    push("weight", ParameterKind::Scale, vec![out]);
+                    push("bias", ParameterKind::Shift, vec![out]);
+                    push("running_mean", ParameterKind::RunningMean, vec![out]);
+                    push("running_var", ParameterKind::RunningVariance, vec![out]);
+                }
+                Op::Input { .. } | Op::Relu | Op::MaxPool { .. } | Op::Concat => {}
+            }
+        }
+        Ok(list)
+    }
+}
