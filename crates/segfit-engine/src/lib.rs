@@ -1,3 +1,19 @@
 //! Runs and trains the networks that `segfit` describes.
+//!
+//! [`backend::Backend`] is the seam to a device: it compiles a schedule into an [`backend::Executor`]. Everything above it
+//! (batches, augmentation, training loop, checkpoints, segmentation) is the same for every device.
 
+pub mod augment;
+pub mod backend;
+pub mod checkpoint;
 pub mod cpu;
+pub mod error;
+pub mod initialise;
+pub mod loss;
+pub mod optimiser;
+pub mod run_log;
+pub mod segmenter;
+pub mod state;
+pub mod trainer;
+
+pub use error::{Error, Result};

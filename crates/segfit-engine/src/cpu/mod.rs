@@ -1,5 +1,16 @@
 //! The CPU device: planar activations with zero borders, one file per operation, SIMD kernels apart.
 
+pub mod batch_norm;
+pub mod conv2d;
+pub mod conv_transpose;
+mod convolution;
+pub mod copy;
+mod executor;
 pub mod kernels;
+pub mod max_pool;
+mod normalisation;
 pub mod planes;
+pub mod relu;
 pub mod simd;
+
+pub use executor::CpuBackend;

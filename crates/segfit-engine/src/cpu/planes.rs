@@ -133,11 +133,29 @@ impl Planes {
         }
     }
 
+    /// Everything becomes zero.
+    pub fn fill_zero(&self) {
+        for k in 0..self.batch * self.channels {
+            // SAFETY: whole planes of this tensor, one at a time.
+            unsafe {
+                self.plane(k / self.channels, k % self.channels).write_bytes(0, self.layout.plane_stride());
+            }
+        }
+    }
+
     /// The pixels as dense NCHW values.
     #[must_use]
     pub fn read_dense(&self) -> Vec<f32> {
+        let mut dense = Vec::new();
+        self.read_dense_into(&mut dense);
+        dense
+    }
+
+    /// The pixels as dense NCHW values, replacing what `dense` held.
+    pub fn read_dense_into(&self, dense: &mut Vec<f32>) {
         let PlaneLayout { height, width, .. } = self.layout;
-        let mut dense = Vec::with_capacity(self.batch * self.channels * height * width);
+        dense.clear();
+        dense.reserve(self.batch * self.channels * height * width);
         for image in 0..self.batch {
             for channel in 0..self.channels {
                 for y in 0..height {
@@ -146,7 +164,6 @@ impl Planes {
                 }
             }
         }
-        dense
     }
 
     /// Whether everything that is not a pixel is zero (the invariant above); for tests.

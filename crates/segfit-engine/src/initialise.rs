@@ -1,0 +1,37 @@
+//! Initial weights.
+
+use segfit::Result;
+use segfit::network::{NetworkSpec, Op, ParameterKind};
+use segfit::random::Stream;
+
+use crate::state::{ParameterLayout, Weights};
+
+const PURPOSE: u64 = 0x0077_6569_6768_7473;
+
+/// Weights drawn from N(0, 2 / fan-in) (He et al. 2015), biases and shifts 0, scales 1, running means 0, variances 1.
+///
+/// The fan-in of a transposed convolution with kernel = stride is its number of input channels. Every parameter has a
+/// random stream of its own, named by `seed` and its position.
+///
+/// # Errors
+/// When the network does not fit together.
+pub fn initialise(spec: &NetworkSpec, seed: u64) -> Result<Weights> {
+    let layout = ParameterLayout::new(spec)?;
+    let mut weights = Weights { trained: vec![0.0; layout.trained_len], running: vec![0.0; layout.running_len] };
+    for (i, (parameter, range)) in layout.parameters.iter().zip(&layout.ranges).enumerate() {
+        let range = range.clone();
+        match parameter.kind {
+            ParameterKind::Weight => {
+                let transposed = matches!(spec.layers[parameter.layer].op, Op::ConvTranspose2d { .. });
+                let deviation = (2.0 / parameter.fan_in(transposed) as f32).sqrt();
+                let mut stream = Stream::new(&[PURPOSE, seed, i as u64]);
+                weights.trained[range].fill_with(|| deviation * stream.normal());
+            }
+            ParameterKind::Bias | ParameterKind::Shift => weights.trained[range].fill(0.0),
+            ParameterKind::Scale => weights.trained[range].fill(1.0),
+            ParameterKind::RunningMean => weights.running[range].fill(0.0),
+            ParameterKind::RunningVariance => weights.running[range].fill(1.0),
+        }
+    }
+    Ok(weights)
+}
