@@ -168,6 +168,7 @@ def main():
             tensors[f"f64.{k}"] = v.astype(np.float32)  # computed in float64, rounded once
         elif k == "loss" or k.startswith("losses."):
             tensors[f"f64.{k}"] = v
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, out, {"torch": torch.__version__, "script": "benchmarks/engine/make_reference_step.py"})
     print(f"{out.name}: {len(tensors)} tensors, {out.stat().st_size} bytes")
     print("loss", single["loss"], double["loss"])
