@@ -1,0 +1,61 @@
+# The list of commands. `.ci/run` installs the tools that are missing and calls `just ci`.
+
+python := env("PYTHON", ".venv/bin/python")
+
+# This list
+default:
+    @just --list --unsorted
+
+# Everything that must pass before a change is merged
+ci: deny checks
+
+# `ci` without cargo-deny. The tests come last, so that their result closes the output.
+checks: lockfile fmt lint doc bench-build test
+
+# Cargo.lock fits the manifests
+lockfile:
+    cargo metadata --locked --format-version 1 > /dev/null
+
+# The code is formatted (`cargo fmt --all` formats it)
+fmt:
+    cargo fmt --all --check
+
+# No warnings of rustc and clippy
+lint:
+    cargo clippy --workspace --all-targets --release -- -D warnings
+
+# All tests
+test:
+    cargo test --workspace --release
+
+# The documentation builds without warnings
+doc:
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --release
+
+# Licences, duplicates and sources of the dependencies (deny.toml says why not advisories)
+deny:
+    cargo deny check --hide-inclusion-graph licenses bans sources
+
+# The benches compile
+bench-build:
+    cargo bench --workspace --no-run
+
+# The whole story on synthetic images
+demo *ARGS:
+    cargo run --release -p segfit-cli -- demo {{ ARGS }}
+
+# A Python environment for `peers` and the scripts in benchmarks/
+venv:
+    python3 -m venv .venv
+    .venv/bin/pip install -r benchmarks/requirements.txt
+
+# Cross-checks with other tools; PYTHON names the interpreter if it is not the one of `just venv`
+peers:
+    {{ python }} benchmarks/engine/pytorch_unet.py
+    {{ python }} benchmarks/engine/make_reference_step.py target/unet_step.safetensors
+    {{ python }} benchmarks/engine/check_reference_step.py target/unet_step.safetensors
+
+# Times the engine against PyTorch and ONNX Runtime and writes benchmarks/engine/results.md
+bench-engine *ARGS:
+    cargo build --release -p segfit-cli
+    {{ python }} benchmarks/engine/compare.py target/release/segfit {{ ARGS }}
