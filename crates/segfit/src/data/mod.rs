@@ -1,5 +1,31 @@
-//! Images and masks on disk, as one checked [`Dataset`].
+//! Images and masks on disk, as one checked [`Dataset`], and as samples prepared for a network.
 
+mod dataset;
+mod fingerprint;
 mod image;
+mod label_map;
+mod labels;
+mod layout;
+mod nnunet;
+mod normalise;
+mod overlay;
+mod raster;
+mod read;
+mod read_tiff;
+mod resize;
+mod scan;
+mod split;
+mod write;
 
+pub use self::dataset::{Dataset, Options, Pair};
 pub use self::image::{Image, Mask, Sample};
+pub use self::label_map::{LabelEntry, LabelKind, LabelMap};
+pub use self::labels::{LabelCoding, RawMask, read_raw_mask};
+pub use self::normalise::Normalisation;
+pub use self::overlay::contour_overlay;
+pub use self::raster::Note;
+pub use self::read::{MAX_DECODED_BYTES, MAX_SIDE, read_image};
+pub use self::resize::{prepare, resize_image, resize_labels, resize_mask};
+pub use self::scan::MIN_SIDE;
+pub use self::split::Split;
+pub use self::write::{write_image_png, write_mask};

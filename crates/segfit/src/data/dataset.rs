@@ -1,0 +1,320 @@
+//! Opening a data set: everything that can be checked is checked here, once, and every file is decoded once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+
+use rayon::prelude::*;
+
+use super::fingerprint::{fingerprint, relative};
+use super::image::{Image, Mask, Sample};
+use super::label_map::{LabelEntry, LabelMap, MaskSummary, common_coding};
+use super::labels::RawMask;
+use super::layout;
+use super::raster::Raster;
+use super::read::{decode, read_bytes};
+use super::scan::{Scan, check_mask_size, common_channels, scan};
+use super::split::{Split, assign};
+use crate::error::{Error, Result};
+
+/// What to open and how to read it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data set's folder.
+    pub root: PathBuf,
+    /// The images' folder, where the layout does not say.
+    pub images: Option<PathBuf>,
+    /// The masks' folder, where the layout does not say.
+    pub masks: Option<PathBuf>,
+    /// Merge all labels but 0 into one foreground class and keep them as instances.
+    pub instances: bool,
+    /// Accept images without masks.
+    pub masks_optional: bool,
+    /// Share of the images that test, where nothing else says.
+    pub test_share: f64,
+    /// Share of the training images that validate, where nothing else says.
+    pub validation_share: f64,
+    /// Decoded pixels that are kept in memory, in bytes; files beyond are decoded again by [`Dataset::load`].
+    pub cache_bytes: usize,
+}
+
+impl Options {
+    /// The defaults for a folder: masks required, 20% test, 15% of the rest validation, 1 GiB kept.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            images: None,
+            masks: None,
+            instances: false,
+            masks_optional: false,
+            test_share: 0.20,
+            validation_share: 0.15,
+            cache_bytes: 1 << 30,
+        }
+    }
+}
+
+/// One image of a data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The image's file stem (nnU-Net: the case), unique within the data set.
+    pub name: String,
+    /// The image file.
+    pub image: PathBuf,
+    /// Files of further channels (nnU-Net).
+    pub more_channels: Vec<PathBuf>,
+    /// The mask file.
+    pub mask: Option<PathBuf>,
+    /// Its use.
+    pub split: Split,
+    /// What it was taken from: the `source` column of `split.csv` before `#`, otherwise the name. Images of one source
+    /// are never divided between training and validation.
+    pub source: String,
+}
+
+/// A checked data set.
+#[derive(Debug)]
+pub struct Dataset {
+    /// The folder's name.
+    pub name: String,
+    /// The folder.
+    pub root: PathBuf,
+    /// The images, by name.
+    pub pairs: Vec<Pair>,
+    /// Channels of every image.
+    pub channels: usize,
+    /// Classes, background included; 0 without masks.
+    pub classes: usize,
+    /// What the labels mean.
+    pub label_map: LabelMap,
+    /// What the user should know, one sentence each.
+    pub warnings: Vec<String>,
+    /// 16 hexadecimal digits that depend on the files' relative paths and bytes, the splits and the label map; not on
+    /// the folder's place, the order of files or the number of threads.
+    pub fingerprint: String,
+    kept: Vec<Option<Kept>>,
+}
+
+/// Decoded pixels of one pair.
+#[derive(Debug)]
+struct Kept {
+    images: Vec<Raster>,
+    mask: Option<(Mask, Option<Vec<u32>>)>,
+}
+
+impl Dataset {
+    /// The data set in a folder, fully checked.
+    ///
+    /// Layouts: `images/` + `masks/` (or `labels/`), paired by file stem (a mask's stem may end in `_mask`, `_anno`,
+    /// `_seg`, `_label`); nnU-Net; images and `_mask` files side by side; or two folders named in the options.
+    /// `split.csv` is honoured; without it, whole sources are chosen by the hash of their names.
+    ///
+    /// # Errors
+    /// Any missing, unreadable or contradictory file, by name: see [`Error`].
+    pub fn open(options: &Options) -> Result<Self> {
+        let listing = layout::list(options)?;
+        let budget = AtomicUsize::new(options.cache_bytes);
+        let scans: Vec<Result<Scan>> = listing.items.par_iter().map(|item| scan(item, &budget)).collect();
+        let mut scans = scans.into_iter().collect::<Result<Vec<Scan>>>()?;
+        let channels = common_channels(&listing.items, &scans)?;
+        let mut masks: Vec<MaskSummary> = scans.iter_mut().filter_map(|s| s.summary.take()).collect();
+        let label_map = map_labels(options, listing.declared, &mut masks)?;
+        let mut warnings = listing.warnings;
+        let pairs = assign(options, listing.items, &listing.split_folder, &mut warnings)?;
+        check_foreground(options, &pairs, &masks, &label_map, &mut warnings)?;
+        warnings.extend(label_warnings(&label_map, &masks));
+        warnings.extend(note_warnings(&scans));
+        warnings.extend(duplicate_warnings(&pairs, &scans));
+        let fingerprint = fingerprint_of(options, &pairs, &scans, &label_map);
+        let kept: Vec<Result<Option<Kept>>> = pairs
+            .par_iter()
+            .zip(scans)
+            .map(|(pair, scan)| {
+                let Some((images, raw)) = scan.pixels else { return Ok(None) };
+                Ok(Some(Kept { images, mask: apply(pair, raw, &label_map)? }))
+            })
+            .collect();
+        let kept = kept.into_iter().collect::<Result<Vec<_>>>()?;
+        let name = folder_name(options);
+        let classes = label_map.classes();
+        let root = options.root.clone();
+        Ok(Self { name, root, pairs, channels, classes, label_map, warnings, fingerprint, kept })
+    }
+
+    /// The positions in [`Dataset::pairs`] of one split's images, ascending.
+    #[must_use]
+    pub fn indices(&self, split: Split) -> Vec<usize> {
+        (0..self.pairs.len()).filter(|&i| self.pairs[i].split == split).collect()
+    }
+
+    /// The samples at these positions of [`Dataset::pairs`], in the order asked for; masks are background where there
+    /// is none.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`], when a file that was not kept in memory has changed since.
+    ///
+    /// # Panics
+    /// When an index is not below the number of pairs.
+    pub fn load(&self, indices: &[usize]) -> Result<Vec<Sample>> {
+        let samples: Vec<Result<Sample>> = indices.par_iter().map(|&i| self.sample(i)).collect();
+        samples.into_iter().collect()
+    }
+
+    fn sample(&self, index: usize) -> Result<Sample> {
+        let pair = &self.pairs[index];
+        if let Some(kept) = &self.kept[index] {
+            return Ok(assemble(pair, &kept.images, kept.mask.clone()));
+        }
+        let mut images = Vec::new();
+        for path in pair.image_files() {
+            images.push(decode(path, &read_bytes(path)?)?);
+        }
+        let raw = match &pair.mask {
+            Some(path) => Some(RawMask::from_raster(path, decode(path, &read_bytes(path)?)?)?),
+            None => None,
+        };
+        if let (Some(raw), Some(path)) = (&raw, &pair.mask) {
+            check_mask_size(path, raw, &images[0])?;
+        }
+        Ok(assemble(pair, &images, apply(pair, raw, &self.label_map)?))
+    }
+}
+
+impl Pair {
+    /// All files of the image, by channel.
+    pub fn image_files(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.image).chain(&self.more_channels).map(PathBuf::as_path)
+    }
+}
+
+fn apply(pair: &Pair, raw: Option<RawMask>, map: &LabelMap) -> Result<Option<(Mask, Option<Vec<u32>>)>> {
+    match (raw, &pair.mask) {
+        (Some(raw), Some(path)) => map.apply(path, raw).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn assemble(pair: &Pair, images: &[Raster], mask: Option<(Mask, Option<Vec<u32>>)>) -> Sample {
+    let mut image = images[0].to_image();
+    for more in &images[1..] {
+        let Image { channels, data, .. } = more.to_image();
+        image.channels += channels;
+        image.data.extend(data);
+    }
+    let (mask, instances) = mask.unwrap_or_else(|| (Mask::background(image.height, image.width), None));
+    Sample { name: pair.name.clone(), image, mask, instances }
+}
+
+fn folder_name(options: &Options) -> String {
+    let folder = match (&options.images, options.root.as_os_str().is_empty()) {
+        (Some(images), true) => images,
+        _ => &options.root,
+    };
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+    folder.file_name().map_or_else(|| "data".into(), |n| n.to_string_lossy().into_owned())
+}
+
+/// The label map of all masks, whose counts are brought to its coding.
+fn map_labels(options: &Options, declared: Option<Vec<LabelEntry>>, masks: &mut [MaskSummary]) -> Result<LabelMap> {
+    if masks.is_empty() {
+        return Ok(LabelMap::empty());
+    }
+    let coding = common_coding(masks);
+    masks.iter_mut().try_for_each(|m| m.recode(coding))?;
+    let Some(entries) = declared.filter(|_| !options.instances) else {
+        return LabelMap::from_labels(&options.root, masks, options.instances);
+    };
+    let map = LabelMap::declared(coding, entries);
+    for mask in masks.iter() {
+        mask.counts.keys().try_for_each(|&label| map.require(&mask.path, label).map(|_| ()))?;
+    }
+    Ok(map)
+}
+
+/// Fails when no training mask has foreground; warns for the other splits.
+fn check_foreground(
+    options: &Options,
+    pairs: &[Pair],
+    masks: &[MaskSummary],
+    map: &LabelMap,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let with_mask = || pairs.iter().filter(|p| p.mask.is_some()).zip(masks);
+    let foreground = |m: &MaskSummary| m.counts.keys().any(|&label| map.class_of(label) > Some(0));
+    for (split, word) in [(Split::Train, "training"), (Split::Validation, "validation"), (Split::Test, "test")] {
+        let n = with_mask().filter(|(p, _)| p.split == split).count();
+        if n == 0 || with_mask().any(|(p, m)| p.split == split && foreground(m)) {
+            continue;
+        }
+        if split != Split::Train {
+            warnings.push(format!("none of the {n} {word} masks has any foreground"));
+            continue;
+        }
+        return Err(Error::Dataset {
+            path: options.root.clone(),
+            reason: format!("none of its {n} training masks has any foreground"),
+            hint: "check that the masks are the right files and that their objects are not 0".into(),
+        });
+    }
+    Ok(())
+}
+
+fn label_warnings(map: &LabelMap, masks: &[MaskSummary]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(lowest) = map.entries.first().filter(|e| e.value > 0) {
+        warnings.push(format!("no mask holds the label 0: the lowest label, {}, is taken as background", lowest.value));
+    }
+    if map.looks_counted(masks) {
+        warnings.push(format!("{map}; if the labels number objects, use --instances"));
+    }
+    warnings
+}
+
+/// One sentence per kind of note, with the number of files and the first of them.
+fn note_warnings(scans: &[Scan]) -> Vec<String> {
+    let mut by_note: BTreeMap<_, Vec<&Path>> = BTreeMap::new();
+    for (note, path) in scans.iter().flat_map(|s| &s.notes) {
+        by_note.entry(*note).or_default().push(path);
+    }
+    let sentence = |(note, paths): (super::Note, Vec<&Path>)| {
+        format!("{note} ({} file(s), first {})", paths.len(), paths[0].display())
+    };
+    by_note.into_iter().map(sentence).collect()
+}
+
+/// Warns of image files with equal bytes, most of all across splits.
+fn duplicate_warnings(pairs: &[Pair], scans: &[Scan]) -> Vec<String> {
+    let mut by_content: BTreeMap<Vec<[u8; 32]>, Vec<&Pair>> = BTreeMap::new();
+    for (pair, scan) in pairs.iter().zip(scans) {
+        let files = 1 + pair.more_channels.len();
+        by_content.entry(scan.hashes[..files].iter().map(|h| *h.as_bytes()).collect()).or_default().push(pair);
+    }
+    let mut groups: Vec<&Vec<&Pair>> = by_content.values().filter(|g| g.len() > 1).collect();
+    groups.sort_by_key(|g| &g[0].name);
+    let crosses = |g: &[&Pair]| g.iter().any(|p| (p.split == Split::Test) != (g[0].split == Split::Test));
+    let Some(first) = groups.iter().find(|g| crosses(g)).or(groups.first()) else { return vec![] };
+    let leak = groups.iter().filter(|g| crosses(g)).count();
+    let consequence = if leak > 0 { format!("; {leak} of them both train and test") } else { String::new() };
+    let (a, b) = (&first[0].name, &first[1].name);
+    vec![format!("{} image(s) occur more than once{consequence}, for example {a} and {b}", groups.len())]
+}
+
+fn fingerprint_of(options: &Options, pairs: &[Pair], scans: &[Scan], map: &LabelMap) -> String {
+    let mut folders: Vec<(&str, &PathBuf)> = Vec::new();
+    if let Some(images) = &options.images {
+        folders.push(("images/", images));
+    }
+    if let Some(masks) = &options.masks {
+        folders.push(("masks/", masks));
+    }
+    folders.push(("", &options.root));
+    let mut lines = vec![format!("labels {map:?}")];
+    for (pair, scan) in pairs.iter().zip(scans) {
+        lines.push(format!("pair {:?} {:?} {:?}", pair.name, pair.split, pair.source));
+        for (path, hash) in pair.image_files().chain(pair.mask.as_deref()).zip(&scan.hashes) {
+            lines.push(format!("file {} {}", relative(path, &folders), hash.to_hex()));
+        }
+    }
+    fingerprint(lines)
+}

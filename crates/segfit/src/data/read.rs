@@ -1,0 +1,236 @@
+//! Files to pixels: PNG, JPEG, BMP and GIF (TIFF is in `read_tiff`). The content decides the format, not the name.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{ImageDecoder as _, ImageFormat};
+
+use super::image::Image;
+use super::raster::{Note, Raster, Samples, unpack_bits};
+use super::read_tiff;
+use crate::error::{Error, Result};
+
+/// Largest width and height that is decoded, in pixels.
+pub const MAX_SIDE: usize = 65_536;
+/// Largest decoded size of one file, in bytes: a small file that claims to be larger is refused unread.
+pub const MAX_DECODED_BYTES: usize = 1 << 30;
+
+/// The image in a file, planar.
+///
+/// Integers are divided by the largest value of their type (8 bits: 255, 16 bits: 65535); floating-point and signed TIFF
+/// values are kept. An alpha channel is left out; indexed colours become RGB; of animations and multi-page files the
+/// first image is read. Orientation tags are not applied.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be opened, [`Error::Decode`] when it is damaged or too large, [`Error::Content`]
+/// when it is empty, of a format that is not read, or holds values that are not finite.
+pub fn read_image(path: &Path) -> Result<Image> {
+    let raster = decode(path, &read_bytes(path)?)?;
+    check_finite(path, &raster)?;
+    Ok(raster.to_image())
+}
+
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(Error::io(path))
+}
+
+pub(crate) fn check_finite(path: &Path, raster: &Raster) -> Result<()> {
+    match raster.non_finite() {
+        0 => Ok(()),
+        n => Err(Error::Content {
+            path: path.into(),
+            expected: "finite values".into(),
+            got: format!("{n} NaN or infinite values"),
+            hint: "replace them, for example by 0, and save the file again".into(),
+        }),
+    }
+}
+
+/// Pixels of the file's first image.
+pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Raster> {
+    refuse_other_formats(path, bytes)?;
+    let format = image::guess_format(bytes).map_err(|_| not_an_image(path, "bytes of an unknown format"))?;
+    let name = match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Tiff => "TIFF",
+        other => return Err(not_an_image(path, &format!("a file of format {other:?}"))),
+    };
+    let decoded = match format {
+        ImageFormat::Png => decode_png(bytes),
+        ImageFormat::Jpeg => decode_jpeg(bytes),
+        ImageFormat::Bmp => decode_bmp(bytes),
+        ImageFormat::Gif => decode_gif(bytes),
+        _ => read_tiff::decode_tiff(bytes),
+    };
+    let mut raster = decoded.map_err(|reason| Error::Decode { path: path.into(), format: name.into(), reason })?;
+    raster.note_transparency();
+    Ok(raster)
+}
+
+fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<()> {
+    let at = |offset: usize, magic: &[u8]| bytes.get(offset..offset + magic.len()) == Some(magic);
+    let got = if bytes.is_empty() {
+        "an empty file (0 bytes)"
+    } else if at(128, b"DICM") {
+        "a DICOM file, which is not read yet"
+    } else if at(344, b"n+1\0") || at(344, b"ni1\0") {
+        "a NIfTI file, which is not read yet"
+    } else if at(0, &[0x1f, 0x8b]) {
+        "a gzip file (perhaps NIfTI), which is not read yet"
+    } else {
+        return Ok(());
+    };
+    Err(not_an_image(path, got))
+}
+
+fn not_an_image(path: &Path, got: &str) -> Error {
+    Error::Content {
+        path: path.into(),
+        expected: "a PNG, JPEG, BMP, GIF or TIFF image".into(),
+        got: got.into(),
+        hint: "convert the file to PNG or TIFF, or remove it".into(),
+    }
+}
+
+/// Fails when the claimed size is zero or beyond the limits.
+pub(crate) fn check_size(width: usize, height: usize, bytes_per_pixel: usize) -> std::result::Result<(), String> {
+    if width == 0 || height == 0 {
+        return Err(format!("the image is empty ({width} x {height})"));
+    }
+    let bytes = width.checked_mul(height).and_then(|n| n.checked_mul(bytes_per_pixel));
+    if width > MAX_SIDE || height > MAX_SIDE || bytes.is_none_or(|b| b > MAX_DECODED_BYTES) {
+        return Err(format!(
+            "it claims {width} x {height} pixels; the limits are {MAX_SIDE} per side and {} MiB decoded: cut it into tiles",
+            MAX_DECODED_BYTES >> 20
+        ));
+    }
+    Ok(())
+}
+
+fn decode_png(bytes: &[u8]) -> std::result::Result<Raster, String> {
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    decoder.set_ignore_text_chunk(true);
+    let header = decoder.read_header_info().map_err(|e| e.to_string())?;
+    check_size(header.width as usize, header.height as usize, header.bytes_per_pixel())?;
+    let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
+    let info = reader.info();
+    let (width, height) = (info.width as usize, info.height as usize);
+    let channels = info.color_type.samples();
+    let bits = info.bit_depth as u8;
+    let palette = match (info.color_type, &info.palette) {
+        (png::ColorType::Indexed, Some(p)) => Some(p.chunks_exact(3).map(|c| [c[0], c[1], c[2]]).collect()),
+        (png::ColorType::Indexed, None) => return Err("it is indexed but has no palette".into()),
+        _ => None,
+    };
+    let mut notes = Vec::new();
+    if info.trns.as_ref().is_some_and(|t| palette.is_none() || t.iter().any(|&a| a < 255)) {
+        notes.push(Note::AlphaDropped);
+    }
+    if info.animation_control.is_some_and(|a| a.num_frames > 1) {
+        notes.push(Note::FirstFrame);
+    }
+    let alpha = matches!(info.color_type, png::ColorType::GrayscaleAlpha | png::ColorType::Rgba);
+    let mut data = vec![0; reader.output_buffer_size().ok_or("its size overflows")?];
+    let frame = reader.next_frame(&mut data).map_err(|e| e.to_string())?;
+    let samples = match bits {
+        16 => Samples::U16(data.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).collect()),
+        8 => Samples::U8(data),
+        _ => Samples::U8(unpack_bits(&data, frame.line_size, width * channels, height, bits)),
+    };
+    Ok(Raster { height, width, channels, bits, alpha, palette, lossy: false, samples, notes })
+}
+
+fn limits() -> image::Limits {
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(MAX_SIDE as u32);
+    limits.max_image_height = Some(MAX_SIDE as u32);
+    limits.max_alloc = Some(2 * MAX_DECODED_BYTES as u64);
+    limits
+}
+
+fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Raster, String> {
+    let last = |marker: u8| bytes.windows(2).rposition(|w| w == [0xff, marker]);
+    if last(0xd9) <= last(0xda) {
+        return Err("it ends before its last row (no end-of-image marker)".into());
+    }
+    let mut decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
+    decoder.set_limits(limits()).map_err(|e| e.to_string())?;
+    let mut raster = from_decoder(decoder)?;
+    raster.lossy = true;
+    Ok(raster)
+}
+
+fn decode_bmp(bytes: &[u8]) -> std::result::Result<Raster, String> {
+    let mut decoder = image::codecs::bmp::BmpDecoder::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
+    decoder.set_limits(limits()).map_err(|e| e.to_string())?;
+    let Some(palette) = decoder.get_palette().map(<[[u8; 3]]>::to_vec) else { return from_decoder(decoder) };
+    let bits = bytes.get(28).copied().unwrap_or(0);
+    if bits == 8 {
+        decoder.set_indexed_color(true);
+        let mut raster = from_decoder(decoder)?;
+        raster.palette = Some(palette);
+        return Ok(raster);
+    }
+    let mut raster = from_decoder(decoder)?;
+    // Fewer bits come out as colours: look their index up (equal colours share the first index).
+    if let (Samples::U8(v), 3) = (&raster.samples, raster.channels) {
+        let index = |c: &[u8]| palette.iter().position(|p| p == c).unwrap_or(0) as u8;
+        raster.samples = Samples::U8(v.chunks_exact(3).map(index).collect());
+        raster.channels = 1;
+        raster.palette = Some(palette);
+    }
+    Ok(raster)
+}
+
+fn from_decoder(decoder: impl image::ImageDecoder) -> std::result::Result<Raster, String> {
+    let (width, height) = decoder.dimensions();
+    let color = decoder.color_type();
+    let (width, height, channels) = (width as usize, height as usize, usize::from(color.channel_count()));
+    check_size(width, height, usize::from(color.bytes_per_pixel()))?;
+    if usize::from(color.bytes_per_pixel()) != channels {
+        return Err(format!("samples of type {color:?} are not expected here"));
+    }
+    let mut data = vec![0; width * height * channels];
+    decoder.read_image(&mut data).map_err(|e| e.to_string())?;
+    let samples = Samples::U8(data);
+    let alpha = color.has_alpha();
+    Ok(Raster { height, width, channels, bits: 8, alpha, palette: None, lossy: false, samples, notes: vec![] })
+}
+
+fn decode_gif(bytes: &[u8]) -> std::result::Result<Raster, String> {
+    let mut options = gif::DecodeOptions::new();
+    options.set_color_output(gif::ColorOutput::Indexed);
+    options.check_frame_consistency(true);
+    let mut decoder = options.read_info(Cursor::new(bytes)).map_err(|e| e.to_string())?;
+    let (width, height) = (usize::from(decoder.width()), usize::from(decoder.height()));
+    check_size(width, height, 1)?;
+    let background = decoder.bg_color().unwrap_or(0) as u8;
+    let global = decoder.global_palette().map(<[u8]>::to_vec);
+    let frame = decoder.read_next_frame().map_err(|e| e.to_string())?.ok_or("it holds no frame")?;
+    let (left, top) = (usize::from(frame.left), usize::from(frame.top));
+    let (w, h) = (usize::from(frame.width), usize::from(frame.height));
+    if frame.buffer.len() < w * h {
+        return Err("its first frame is incomplete".into());
+    }
+    let mut canvas = vec![background; width * height];
+    for y in 0..h {
+        let at = (top + y) * width + left;
+        canvas[at..at + w].copy_from_slice(&frame.buffer[y * w..(y + 1) * w]);
+    }
+    let transparent = frame.transparent.is_some_and(|t| frame.buffer.contains(&t));
+    let colours = frame.palette.clone().or(global).ok_or("it has no palette")?;
+    let palette = Some(colours.chunks_exact(3).map(|c| [c[0], c[1], c[2]]).collect());
+    let mut notes = Vec::new();
+    if transparent {
+        notes.push(Note::AlphaDropped);
+    }
+    if decoder.next_frame_info().map_err(|e| e.to_string())?.is_some() {
+        notes.push(Note::FirstFrame);
+    }
+    let samples = Samples::U8(canvas);
+    Ok(Raster { height, width, channels: 1, bits: 8, alpha: false, palette, lossy: false, samples, notes })
+}
