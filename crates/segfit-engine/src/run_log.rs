@@ -41,15 +41,8 @@ impl RunLog {
     /// When a file cannot be read or written.
     pub fn open(folder: &Path, step: usize) -> Result<Self> {
         let lines_path = folder.join("log.jsonl");
-        let kept = match std::fs::read_to_string(&lines_path) {
-            Ok(text) => text
-                .lines()
-                .filter_map(|l| serde_json::from_str::<LogLine>(l).ok())
-                .filter(|l| l.step <= step)
-                .collect::<Vec<_>>(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(segfit::Error::Io { path: lines_path, source }.into()),
-        };
+        let mut kept = read_lines(&lines_path)?;
+        kept.retain(|l| l.step <= step);
         let events_path = folder.join("events.out.tfevents.0.segfit");
         let mut text = Vec::new();
         let mut events = record(&event(0, None));
@@ -65,6 +58,14 @@ impl RunLog {
         Ok(Self { lines: append(&lines_path)?, events: append(&events_path)?, lines_path, events_path })
     }
 
+    /// The validation Dice of every report so far.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn validation_dice(folder: &Path) -> Result<Vec<f64>> {
+        Ok(read_lines(&folder.join("log.jsonl"))?.into_iter().filter_map(|l| l.validation_dice).collect())
+    }
+
     /// Appends one line.
     ///
     /// # Errors
@@ -77,6 +78,15 @@ impl RunLog {
         self.lines.write_all(&json_line(line)).map_err(io(&self.lines_path))?;
         self.events.write_all(&scalars(line)).map_err(io(&self.events_path))?;
         Ok(())
+    }
+}
+
+/// The complete lines of a log; none when there is no log.
+fn read_lines(path: &Path) -> Result<Vec<LogLine>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(segfit::Error::Io { path: path.into(), source }.into()),
     }
 }
 
