@@ -1,1 +1,4 @@
 //! The inner loops, generic over [`Simd`](super::simd::Simd).
+
+pub mod conv_tile;
+pub mod conv_weight_tile;

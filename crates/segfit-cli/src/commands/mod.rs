@@ -1,0 +1,13 @@
+//! One file for each subcommand.
+
+pub mod bench;
+pub mod calibrate;
+pub mod demo;
+pub mod evaluate;
+pub mod measure;
+pub mod network;
+pub mod phantom;
+pub mod plan;
+pub mod predict;
+pub mod segment;
+pub mod train;

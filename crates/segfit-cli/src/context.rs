@@ -1,0 +1,73 @@
+//! Options that every command has, and how output is written.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Print one JSON object instead of a table
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Threads; 0 takes all cores. Results do not depend on it
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub threads: usize,
+    /// Seed of everything random
+    #[arg(long, global = true, default_value_t = 0)]
+    pub seed: u64,
+    /// Say more on standard error
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+impl Global {
+    /// Sets up the threads.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn apply(&self) -> anyhow::Result<()> {
+        rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
+        Ok(())
+    }
+
+    /// Prints `value` as JSON with `--json`, else `text`.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn print(&self, value: &impl Serialize, text: &str) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, value)?;
+            writeln!(out)?;
+        } else {
+            writeln!(out, "{}", text.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// A line on standard error.
+    #[expect(clippy::print_stderr, reason = "the one place for notes to a person")]
+    pub fn note(&self, text: &str) {
+        eprintln!("{text}");
+    }
+
+    /// A line on standard error with `--verbose`.
+    pub fn detail(&self, text: &str) {
+        if self.verbose {
+            self.note(text);
+        }
+    }
+
+    /// A progress bar on standard error; silent when that is not a terminal.
+    #[must_use]
+    pub fn bar(&self, length: usize, what: &str) -> ProgressBar {
+        let target =
+            if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed}<{eta} {msg}")
+            .expect("a valid template");
+        ProgressBar::with_draw_target(Some(length as u64), target).with_style(style).with_prefix(what.to_string())
+    }
+}

@@ -1,0 +1,111 @@
+//! Speed of the convolution on this machine, as a table of GFLOP/s (two operations for each multiply-add).
+//!
+//! `cargo run --release -p segfit-engine --example conv_bench -- [threads] [instruction set] [rounds]`
+#![allow(clippy::print_stdout, reason = "the table is the result")]
+
+use std::time::Instant;
+
+use segfit::network::layout::PlaneLayout;
+use segfit_engine::cpu::conv2d::Conv2d;
+use segfit_engine::cpu::planes::Arena;
+use segfit_engine::cpu::simd::Isa;
+
+/// Batch, input channels, output channels, kernel, height and width.
+const SHAPES: &[(usize, usize, usize, usize, usize)] = &[
+    (4, 16, 16, 3, 128),
+    (4, 32, 32, 3, 128),
+    (4, 64, 64, 3, 128),
+    (4, 32, 16, 3, 128),
+    (4, 16, 32, 3, 64),
+    (4, 32, 32, 3, 64),
+    (4, 64, 64, 3, 32),
+    (4, 128, 128, 3, 16),
+    (4, 256, 256, 3, 8),
+    (1, 64, 64, 3, 256),
+    (1, 128, 128, 3, 128),
+    (1, 256, 256, 3, 64),
+    (1, 512, 512, 3, 32),
+    (1, 1024, 1024, 3, 16),
+    (1, 1024, 512, 3, 32),
+    (4, 8, 8, 3, 256),
+    (4, 13, 13, 3, 128),
+    (4, 7, 7, 3, 128),
+    (4, 5, 5, 3, 128),
+    (4, 3, 16, 3, 128),
+    (4, 1, 16, 3, 128),
+    (4, 4, 4, 3, 256),
+    (4, 3, 3, 3, 256),
+    (4, 2, 2, 3, 256),
+    (4, 1, 1, 3, 256),
+    (4, 16, 2, 1, 128),
+    (4, 16, 1, 1, 128),
+    (4, 4, 1, 1, 256),
+    (1, 64, 2, 1, 256),
+    (1, 64, 64, 1, 128),
+    (1, 1, 1, 3, 8),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |k: usize, default: usize| arguments.get(k).and_then(|a| a.parse().ok()).unwrap_or(default);
+    let threads = number(0, 2);
+    let isa = *Isa::available()
+        .iter()
+        .find(|isa| arguments.get(1).is_some_and(|a| a == isa.name()))
+        .unwrap_or(&Isa::detect());
+    let only = arguments.get(3);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool");
+    println!("{} threads, {}; GFLOP/s and milliseconds, the best of many", threads, isa.name());
+    println!("{:>22} {:>14} {:>14} {:>14} {:>12}", "shape", "forward", "data", "weights", "pack");
+    for shape in SHAPES {
+        if only.is_none_or(|o| format!("{shape:?}").contains(o.as_str())) {
+            measure(isa, *shape, number(2, 20));
+        }
+    }
+}
+
+fn measure(isa: Isa, (batch, inputs, outputs, kernel, size): (usize, usize, usize, usize, usize), rounds: usize) {
+    let layout = PlaneLayout { height: size, width: size, pad: 1 };
+    let conv = Conv2d::new(isa, inputs, outputs, kernel, layout, batch);
+    let (x_stride, y_stride) = (inputs * layout.plane_stride(), outputs * layout.plane_stride());
+    let mut arena = Arena::new(batch * 2 * (x_stride + y_stride));
+    let x = arena.planes(0, batch, inputs, layout, x_stride);
+    let dx = arena.planes(batch * x_stride, batch, inputs, layout, x_stride);
+    let y = arena.planes(2 * batch * x_stride, batch, outputs, layout, y_stride);
+    let dy = arena.planes(2 * batch * x_stride + batch * y_stride, batch, outputs, layout, y_stride);
+    x.write_dense(&vec![0.5; batch * inputs * size * size]);
+    dy.write_dense(&vec![0.25; batch * outputs * size * size]);
+    let weight = vec![0.01; conv.packed_len()];
+    let bias = vec![0.1; outputs];
+    let (mut packed, mut turned) = (weight.clone(), weight.clone());
+    let (mut dw, mut db) = (weight.clone(), bias.clone());
+    let mut scratch = vec![0.0; conv.gradient_scratch_len()];
+    let flops = 2.0 * (batch * inputs * outputs * kernel * kernel * size * size) as f64;
+    let pack = best(rounds, || {
+        conv.pack(&weight, &mut packed);
+        conv.pack_transposed(&weight, &mut turned);
+    });
+    let forward = best(rounds, || conv.forward(&packed, Some(&bias), true, &x, &y));
+    let data = best(rounds, || conv.backward_data(&turned, &dy, &dx, false));
+    let weights = best(rounds, || conv.backward_weights(&x, &dy, &mut scratch, &mut dw, Some(&mut db)));
+    let cell = |seconds: f64| format!("{:6.1} {:7.3}", flops / seconds / 1e9, seconds * 1e3);
+    println!(
+        "{:>22} {} {} {} {:8.3} ms",
+        format!("{:?}", (batch, inputs, outputs, kernel, size)),
+        cell(forward),
+        cell(data),
+        cell(weights),
+        pack * 1e3
+    );
+}
+
+/// Seconds of the fastest of `rounds` calls.
+fn best(rounds: usize, mut call: impl FnMut()) -> f64 {
+    (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            call();
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min)
+}
