@@ -1,15 +1,11 @@
 //! The CPU device: planar activations with zero borders, one file per operation, SIMD kernels apart.
 
-<<<<<<< HEAD
 pub mod batch_norm;
 pub mod conv2d;
 pub mod conv_transpose;
 mod convolution;
 pub mod copy;
 mod executor;
-=======
-pub mod conv2d;
->>>>>>> kernels
 pub mod kernels;
 pub mod max_pool;
 mod normalisation;
