@@ -1,1 +1,6 @@
 //! The inner loops, generic over [`Simd`](super::simd::Simd).
+
+pub mod lanes;
+pub mod norm_rows;
+pub mod pool_rows;
+pub mod up_tile;
