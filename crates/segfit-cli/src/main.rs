@@ -2,6 +2,7 @@
 
 mod commands;
 mod context;
+mod data_options;
 mod failure;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
