@@ -224,7 +224,6 @@ fn tiff_with_palette_white_is_zero_and_several_pages() {
     let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
     encoder.write_image::<colortype::Gray8>(2, 1, &[7, 8]).unwrap();
     encoder.write_image::<colortype::Gray8>(2, 1, &[9, 10]).unwrap();
-    drop(encoder);
     std::fs::write(&path, bytes.into_inner()).unwrap();
     let mask = read_raw_mask(&path).unwrap();
     assert_eq!((mask.labels, mask.notes), (vec![7, 8], vec![Note::FirstPage]));
@@ -460,6 +459,12 @@ fn images_alone_are_accepted_on_request() {
     let set = Dataset::open(&Options { masks_optional: true, ..Options::new(dir.path()) }).unwrap();
     assert_eq!((set.classes, set.pairs[0].mask.is_none()), (0, true));
     assert_eq!(set.load(&[0]).unwrap()[0].mask, Mask::background(12, 12));
+    assert!(set.warnings.is_empty(), "{:?}", set.warnings);
+
+    let dir = pairs(5);
+    std::fs::remove_file(dir.path().join("masks/04.png")).unwrap();
+    let set = Dataset::open(&Options { masks_optional: true, ..Options::new(dir.path()) }).unwrap();
+    assert!(set.warnings[0].starts_with("1 of 5 images"), "{:?}", set.warnings);
 }
 
 #[test]

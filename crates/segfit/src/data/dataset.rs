@@ -131,6 +131,10 @@ impl Dataset {
         let label_map = map_labels(options, listing.declared, &mut masks)?;
         let mut warnings = listing.warnings;
         let pairs = assign(options, listing.items, &listing.split_folder, &mut warnings)?;
+        if !masks.is_empty() && masks.len() < pairs.len() {
+            let without = pairs.len() - masks.len();
+            warnings.push(format!("{without} of {} images have no mask and count as background", pairs.len()));
+        }
         check_foreground(options, &pairs, &masks, &label_map, &mut warnings)?;
         warnings.extend(label_warnings(&label_map, &masks));
         warnings.extend(note_warnings(&scans));
