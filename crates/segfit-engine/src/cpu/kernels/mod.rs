@@ -1,6 +1,7 @@
 //! The inner loops, generic over [`Simd`](super::simd::Simd).
 
 pub mod lanes;
+pub mod loss_rows;
 pub mod norm_rows;
 pub mod pool_rows;
 pub mod up_tile;
