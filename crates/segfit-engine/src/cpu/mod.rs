@@ -9,3 +9,5 @@ pub mod ordered;
 pub mod planes;
 pub mod relu;
 pub mod simd;
+#[cfg(test)]
+pub(crate) mod trial;
