@@ -6,7 +6,7 @@ use segfit::network::{NetworkSpec, Op, ParameterKind};
 
 use super::batch_norm;
 use super::conv2d::Conv2d;
-use super::conv_transpose::ConvTranspose;
+use super::conv_transpose::{self, Channels};
 use super::executor::{range, unsupported};
 use super::normalisation::Normalisation;
 use super::planes::Planes;
@@ -16,14 +16,16 @@ use crate::state::{ParameterLayout, Weights};
 
 enum Kind {
     Ordinary(Conv2d),
-    Transposed(ConvTranspose),
+    Transposed(Channels),
 }
 
 pub(super) struct Convolution {
+    isa: Isa,
     kind: Kind,
+    train: bool,
+    scratch_len: usize,
     weight: Range<usize>,
     bias: Option<Range<usize>>,
-    out_channels: usize,
     packed: Vec<f32>,
     /// For the gradient of the input; empty at inference.
     packed_backward: Vec<f32>,
@@ -51,24 +53,37 @@ impl Convolution {
                 }
                 Kind::Ordinary(Conv2d::new(isa, x.channels, y.channels, kernel[0], x.layout, x.batch))
             }
-            Op::ConvTranspose2d { kernel, .. } if kernel[..] == [2, 2] => {
-                Kind::Transposed(ConvTranspose::new(isa, x.channels, y.channels, x.layout, x.batch))
+            Op::ConvTranspose2d { kernel, bias: true, .. } if kernel[..] == [2, 2] => {
+                Kind::Transposed(Channels { input: x.channels, output: y.channels })
             }
-            _ => return Err(unsupported(spec, layer, "only 2x2 transposed convolutions are executed")),
+            _ => return Err(unsupported(spec, layer, "only 2x2 transposed convolutions with bias are executed")),
         };
         let (forward, backward) = match &kind {
             Kind::Ordinary(op) => (op.packed_len(), op.packed_transposed_len()),
-            Kind::Transposed(op) => (op.packed_len(), op.packed_transposed_len()),
+            Kind::Transposed(channels) => (channels.weights(), 0),
+        };
+        let scratch_len = match &kind {
+            Kind::Ordinary(op) if train => op.gradient_scratch_len(),
+            Kind::Ordinary(_) => 0,
+            Kind::Transposed(channels) if train => {
+                let forward = conv_transpose::forward_scratch_len(*channels, x.layout);
+                let data = conv_transpose::backward_data_scratch_len(*channels, x.layout);
+                let weights = conv_transpose::backward_weights_scratch_len(*channels, x.batch, x.layout);
+                forward.max(data).max(weights)
+            }
+            Kind::Transposed(channels) => conv_transpose::forward_scratch_len(*channels, x.layout),
         };
         Ok(Self {
+            isa,
             kind,
+            train,
+            scratch_len,
             weight: range(spec, layout, layer, ParameterKind::Weight)?,
             bias: layout.range(layer, ParameterKind::Bias),
-            out_channels: y.channels,
             packed: vec![0.0; forward],
             packed_backward: vec![0.0; if train { backward } else { 0 }],
             norm: None,
-            folded_bias: vec![0.0; if train { 0 } else { y.channels }],
+            folded_bias: vec![0.0; y.channels],
         })
     }
 
@@ -81,12 +96,7 @@ impl Convolution {
     }
 
     pub(super) fn scratch_len(&self) -> usize {
-        let train = !self.packed_backward.is_empty();
-        match &self.kind {
-            Kind::Ordinary(op) if train => op.scratch_len().max(op.gradient_scratch_len()),
-            Kind::Ordinary(op) => op.scratch_len(),
-            Kind::Transposed(op) => op.scratch_len(),
-        }
+        self.scratch_len
     }
 
     /// Packs the current weights for a training step.
@@ -97,10 +107,7 @@ impl Convolution {
                 op.pack(weight, &mut self.packed);
                 op.pack_transposed(weight, &mut self.packed_backward);
             }
-            Kind::Transposed(op) => {
-                op.pack(weight, &mut self.packed);
-                op.pack_transposed(weight, &mut self.packed_backward);
-            }
+            Kind::Transposed(channels) => conv_transpose::pack(*channels, weight, &mut self.packed),
         }
     }
 
@@ -122,27 +129,36 @@ impl Convolution {
         }
         match &self.kind {
             Kind::Ordinary(op) => op.pack(&weight, &mut self.packed),
-            Kind::Transposed(op) => op.pack(&weight, &mut self.packed),
+            Kind::Transposed(channels) => conv_transpose::pack(*channels, &weight, &mut self.packed),
         }
     }
 
     /// `trained` holds the bias in training; at inference the folded one is used.
     pub(super) fn forward(&self, relu: bool, trained: &[f32], x: &Planes, y: &Planes, scratch: &mut [f32]) {
-        let bias = match (&self.bias, self.packed_backward.is_empty()) {
-            (_, true) => Some(&self.folded_bias[..]),
-            (Some(range), false) => Some(&trained[range.clone()]),
-            (None, false) => None,
+        let bias = match &self.bias {
+            Some(range) if self.train => &trained[range.clone()],
+            _ => &self.folded_bias[..],
         };
         match &self.kind {
-            Kind::Ordinary(op) => op.forward(&self.packed, bias, relu, x, y, scratch),
-            Kind::Transposed(op) => op.forward(&self.packed, bias, relu, x, y, scratch),
+            Kind::Ordinary(op) => op.forward(&self.packed, Some(bias), relu, x, y),
+            Kind::Transposed(_) => conv_transpose::forward(self.isa, x, &self.packed, bias, relu, y, scratch),
         }
     }
 
-    pub(super) fn backward_data(&self, dy: &Planes, dx: &Planes, accumulate: bool, scratch: &mut [f32]) {
+    pub(super) fn backward_data(
+        &self,
+        trained: &[f32],
+        dy: &Planes,
+        dx: &Planes,
+        accumulate: bool,
+        scratch: &mut [f32],
+    ) {
         match &self.kind {
-            Kind::Ordinary(op) => op.backward_data(&self.packed_backward, dy, dx, accumulate, scratch),
-            Kind::Transposed(op) => op.backward_data(&self.packed_backward, dy, dx, accumulate, scratch),
+            Kind::Ordinary(op) => op.backward_data(&self.packed_backward, dy, dx, accumulate),
+            Kind::Transposed(_) => {
+                let weight = &trained[self.weight.clone()];
+                conv_transpose::backward_data(self.isa, dy, weight, dx, accumulate, scratch);
+            }
         }
     }
 
@@ -150,10 +166,13 @@ impl Convolution {
         // The bias stands right behind the weight.
         let (weight, rest) = gradients[self.weight.start..].split_at_mut(self.weight.len());
         let bias = self.bias.as_ref().map(|r| &mut rest[..r.len()]);
-        debug_assert!(self.bias.as_ref().is_none_or(|r| r.start == self.weight.end && r.len() == self.out_channels));
-        match &self.kind {
-            Kind::Ordinary(op) => op.backward_weights(x, dy, scratch, weight, bias),
-            Kind::Transposed(op) => op.backward_weights(x, dy, scratch, weight, bias),
+        debug_assert!(self.bias.as_ref().is_none_or(|r| r.start == self.weight.end));
+        match (&self.kind, bias) {
+            (Kind::Ordinary(op), bias) => op.backward_weights(x, dy, scratch, weight, bias),
+            (Kind::Transposed(_), Some(bias)) => {
+                conv_transpose::backward_weights(self.isa, x, dy, weight, bias, scratch);
+            }
+            (Kind::Transposed(_), None) => unreachable!("refused when compiled"),
         }
     }
 }

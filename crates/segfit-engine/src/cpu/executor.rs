@@ -12,7 +12,7 @@ use super::{batch_norm, copy, max_pool, relu};
 use crate::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use crate::error::{Error, Result};
 use crate::loss::{self, LossValue};
-use crate::optimiser;
+use crate::optimiser::{AdamW, AdamWOptions, sgd, update_ema};
 use crate::state::{ParameterLayout, State, Weights};
 
 /// The CPU, with one instruction set.
@@ -62,7 +62,7 @@ struct CpuExecutor {
     schedule: Schedule,
     training: Option<TrainingSpec>,
     layout: ParameterLayout,
-    decayed: Vec<std::ops::Range<usize>>,
+    adamw: AdamW,
     /// Owns the memory that `tensors` point into.
     arena: Arena,
     tensors: Vec<Planes>,
@@ -70,6 +70,7 @@ struct CpuExecutor {
     convolutions: Vec<Option<Convolution>>,
     norms: Vec<Option<Normalisation>>,
     scratch: Vec<f32>,
+    /// The moments are in `adamw`.
     state: State,
     gradients: Vec<f32>,
 }
@@ -106,10 +107,17 @@ impl CpuExecutor {
         let scratch = convolutions.iter().flatten().map(Convolution::scratch_len).max().unwrap_or(0);
         let n = if train { layout.trained_len } else { 0 };
         let running = if train { layout.running_len } else { 0 };
+        let weight_decay = match training.map(|t| t.optimiser) {
+            Some(Optimiser::AdamW { weight_decay }) => weight_decay,
+            _ => 0.0,
+        };
+        let decay: Vec<_> = if train { layout.decayed() } else { Vec::new() };
+        let decay: Vec<_> = decay.into_iter().map(|range| (range, weight_decay)).collect();
+        let adamw = AdamW::new(n, AdamWOptions::default(), &decay);
         let empty = Weights { trained: vec![0.0; n], running: vec![0.0; running] };
         Ok(Self {
             isa,
-            decayed: layout.decayed(),
+            adamw,
             layout,
             training,
             arena,
@@ -186,7 +194,7 @@ impl CpuExecutor {
             Step::ConvolveBackwardData { layer, dy, dx, accumulate } => {
                 let (dy, dx) = (self.tensors[dy], self.tensors[dx]);
                 let convolution = self.convolutions[layer].as_mut().expect("compiled with the schedule");
-                convolution.backward_data(&dy, &dx, accumulate, &mut self.scratch);
+                convolution.backward_data(&self.state.trained, &dy, &dx, accumulate, &mut self.scratch);
             }
             Step::NormaliseBackward { layer, relu, x, dy } => {
                 let (x, dy) = (self.tensors[x], self.tensors[dy]);
@@ -208,25 +216,15 @@ impl CpuExecutor {
     }
 
     fn update(&mut self, training: TrainingSpec, learning_rate: f32) {
-        self.state.step += 1;
-        let step = self.state.step;
-        let state = &mut self.state;
+        let (isa, state) = (self.isa, &mut self.state);
+        state.step += 1;
         match training.optimiser {
-            Optimiser::AdamW { weight_decay } => optimiser::adamw(
-                &mut state.trained,
-                &self.gradients,
-                &mut state.moment1,
-                &mut state.moment2,
-                &self.decayed,
-                weight_decay,
-                learning_rate,
-                step,
-            ),
-            Optimiser::Sgd => optimiser::sgd(&mut state.trained, &self.gradients, learning_rate),
+            Optimiser::AdamW { .. } => self.adamw.update(isa, &mut state.trained, &self.gradients, learning_rate),
+            Optimiser::Sgd => sgd(isa, &mut state.trained, &self.gradients, learning_rate),
         }
-        let decay = training.average_decay.min((1.0 + step as f32) / (10.0 + step as f32));
-        optimiser::average(&mut state.average_trained, &state.trained, decay);
-        optimiser::average(&mut state.average_running, &state.running, decay);
+        let decay = training.average_decay.min((1.0 + state.step as f32) / (10.0 + state.step as f32));
+        update_ema(isa, &mut state.average_trained, &state.trained, decay);
+        update_ema(isa, &mut state.average_running, &state.running, decay);
     }
 }
 
@@ -299,7 +297,10 @@ impl Executor for CpuExecutor {
         }
         Self::check_len("parameters", state.trained.len(), self.layout.trained_len)?;
         Self::check_len("running statistics", state.running.len(), self.layout.running_len)?;
-        self.state = state.clone();
+        self.adamw.m.copy_from_slice(&state.moment1);
+        self.adamw.v.copy_from_slice(&state.moment2);
+        self.adamw.step = state.step as u64;
+        self.state = State { moment1: Vec::new(), moment2: Vec::new(), ..state.clone() };
         Ok(())
     }
 
@@ -307,7 +308,7 @@ impl Executor for CpuExecutor {
         if self.training.is_none() {
             return Err(self.wrong_mode("a training state"));
         }
-        Ok(self.state.clone())
+        Ok(State { moment1: self.adamw.m.clone(), moment2: self.adamw.v.clone(), ..self.state.clone() })
     }
 
     fn bytes(&self) -> u64 {

@@ -9,6 +9,7 @@ mod executor;
 pub mod kernels;
 pub mod max_pool;
 mod normalisation;
+pub mod ordered;
 pub mod planes;
 pub mod relu;
 pub mod simd;

@@ -1,1 +1,100 @@
-//! TBD
+//! How complex are the images and masks of a data set, measured on what the network sees.
+//!
+//! [`profile`] turns prepared samples into a [`ComplexityProfile`]: every measure of [`MEASURES`] on every image, at
+//! the scales 1, 1/2, 1/4, 1/8 and 1/16 of a [`Pyramid`] where it applies, then mean, deviation and quantiles.
+//! A measure is one file and one [`Measure`] constant; a measure returns `None` where it is not defined.
+
+mod blobs;
+mod boundary;
+mod edges;
+mod entropy;
+mod foreground;
+mod frequency;
+mod jpeg;
+mod objects;
+mod otsu;
+mod profile;
+mod pyramid;
+mod separability;
+mod sobel;
+mod spatial_information;
+mod summary;
+mod survival;
+mod thinness;
+mod tiles;
+
+pub use self::blobs::{blob_density, image_blob_density};
+pub use self::boundary::boundary_fraction;
+pub use self::edges::{EDGE_THRESHOLD, edge_density};
+pub use self::entropy::entropy;
+pub use self::frequency::{Spectrum, spectrum};
+pub use self::jpeg::{jpeg_complexity, jpeg_scan_complexity, published_j};
+pub use self::objects::{Object, objects_by_instance, objects_of};
+pub use self::otsu::otsu_threshold;
+pub use self::profile::{ComplexityProfile, ImageMeasures, PROFILE_FORMAT, ProfileContext, profile};
+pub use self::pyramid::{Level, Pyramid, SCALES};
+pub use self::separability::best_threshold_dice;
+pub use self::sobel::sobel_magnitude;
+pub use self::spatial_information::{spatial_information_mean, spatial_information_rms};
+pub use self::summary::Summary;
+pub(crate) use self::summary::quantile;
+pub use self::survival::survival;
+pub use self::thinness::thinness;
+pub use self::tiles::tiles;
+
+/// One measure of complexity: its name in a profile and how to compute it.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    /// Name in a profile at scale 1; at scale 1/2 it is followed by `@1/2`.
+    pub name: &'static str,
+    /// Unit of the value.
+    pub unit: &'static str,
+    /// Whether a larger value means a more complex image.
+    pub larger_is_more_complex: bool,
+    /// The first scale (0 is full size) at which the measure has a meaning.
+    pub first_scale: usize,
+    /// The last scale.
+    pub last_scale: usize,
+    /// The value on one level of a pyramid, given the level's index; `None` where it is not defined.
+    pub compute: fn(&Pyramid, usize) -> Option<f64>,
+}
+
+/// All measures, in the order of a profile's columns.
+pub const MEASURES: &[Measure] = &[
+    jpeg::JPEG,
+    jpeg::JPEG_SCAN,
+    edges::EDGE,
+    entropy::ENTROPY,
+    spatial_information::SI_MEAN,
+    spatial_information::SI_RMS,
+    frequency::MEDIAN_FREQUENCY,
+    frequency::MEAN_FREQUENCY,
+    blobs::IMAGE_BLOB_DENSITY,
+    foreground::FOREGROUND,
+    objects::OBJECTS,
+    objects::OBJECT_AREA,
+    blobs::BLOB_DENSITY,
+    boundary::BOUNDARY,
+    thinness::THINNESS,
+    survival::SURVIVAL,
+    separability::SEPARABILITY,
+];
+
+/// The name of a measure at a scale: `jpeg` at scale 0, `jpeg@1/4` at scale 2.
+#[must_use]
+pub fn name_at_scale(name: &str, scale: usize) -> String {
+    if scale == 0 { name.to_string() } else { format!("{name}@1/{}", 1_u32 << scale) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_measure_has_its_own_name() {
+        let names: std::collections::BTreeSet<_> = MEASURES.iter().map(|m| m.name).collect();
+        assert_eq!(names.len(), MEASURES.len());
+        assert_eq!(name_at_scale("jpeg", 0), "jpeg");
+        assert_eq!(name_at_scale("jpeg", 4), "jpeg@1/16");
+    }
+}

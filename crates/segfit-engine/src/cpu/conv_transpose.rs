@@ -1,0 +1,330 @@
+//! Transposed convolution with a 2x2 kernel and stride 2: h x w becomes 2h x 2w.
+//!
+//! y[oc, 2i + a, 2j + b] = bias[oc] + sum over ic of x[ic, i, j] * w[ic, oc, a, b], with PyTorch's weight layout
+//! [in_channels][out_channels][2][2]. Narrow layers run in register tiles; wide ones as matrix products on whole planes
+//! whose four phases are then interleaved. The choice depends on shapes alone.
+
+use gemm::Parallelism;
+use segfit::network::layout::PlaneLayout;
+
+use crate::cpu::kernels::up_tile::{UpRows, up_backward_data, up_backward_weights, up_forward, up_gather, up_scatter};
+use crate::cpu::ordered::{RowPieces, Slots, floats, for_each, zero_columns, zero_ends};
+use crate::cpu::planes::Planes;
+use crate::cpu::simd::Isa;
+
+/// Output channels of one matrix product, times four phases.
+const GEMM_CHANNELS: usize = 64;
+
+/// Channels in and out of a transposed convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channels {
+    /// Planes per image of the input.
+    pub input: usize,
+    /// Planes per image of the output.
+    pub output: usize,
+}
+
+impl Channels {
+    /// Weights: input * output * 4.
+    #[must_use]
+    pub fn weights(self) -> usize {
+        4 * self.input * self.output
+    }
+
+    /// Whether matrix products are faster than register tiles.
+    fn wide(self) -> bool {
+        self.input * self.output >= 64 * 64
+    }
+}
+
+/// Floats of scratch memory that [`forward`] needs for inputs of this layout.
+#[must_use]
+pub fn forward_scratch_len(channels: Channels, layout: PlaneLayout) -> usize {
+    if channels.wide() { 4 * channels.output * flat(layout) } else { 0 }
+}
+
+/// Floats of scratch memory that [`backward_data`] needs for inputs of this layout.
+#[must_use]
+pub fn backward_data_scratch_len(channels: Channels, layout: PlaneLayout) -> usize {
+    forward_scratch_len(channels, layout)
+}
+
+/// Floats of scratch memory that [`backward_weights`] needs for inputs of this batch and layout.
+#[must_use]
+pub fn backward_weights_scratch_len(channels: Channels, batch: usize, layout: PlaneLayout) -> usize {
+    if channels.wide() {
+        forward_scratch_len(channels, layout)
+    } else {
+        batch * weight_pieces(layout).per_plane * (channels.weights() + channels.output)
+    }
+}
+
+/// Floats from pixel (0, 0) to the end of the last row's border.
+fn flat(layout: PlaneLayout) -> usize {
+    layout.height * layout.row_stride()
+}
+
+/// Pieces of at least 4096 floats, at most four of a plane: each has its own partial weight gradient.
+fn weight_pieces(layout: PlaneLayout) -> RowPieces {
+    RowPieces::with_floats(layout, flat(layout).div_ceil(4).max(4096))
+}
+
+/// Writes the weights into `packed` (equally long) in the order that [`forward`] reads: once per optimiser step.
+///
+/// # Panics
+/// When a length differs from [`Channels::weights`].
+pub fn pack(channels: Channels, weights: &[f32], packed: &mut [f32]) {
+    assert_eq!((weights.len(), packed.len()), (channels.weights(), channels.weights()));
+    if channels.wide() {
+        packed.copy_from_slice(weights);
+        return;
+    }
+    for (i, row) in weights.chunks_exact(4 * channels.output).enumerate() {
+        for (o, taps) in row.chunks_exact(4).enumerate() {
+            packed[4 * (o * channels.input + i)..][..4].copy_from_slice(taps);
+        }
+    }
+}
+
+fn check(x: &Planes, y: &Planes, weights: usize) -> Channels {
+    let channels = Channels { input: x.channels, output: y.channels };
+    assert_eq!(x.batch, y.batch, "batch of input and output");
+    assert_eq!(
+        (2 * x.layout.height, 2 * x.layout.width),
+        (y.layout.height, y.layout.width),
+        "the output is twice as large"
+    );
+    assert_eq!(weights, channels.weights(), "weights are [in][out][2][2]");
+    channels
+}
+
+fn up_rows(x: &Planes, y: &Planes, rows: (usize, usize)) -> UpRows {
+    UpRows {
+        count: rows.1 - rows.0,
+        width: x.layout.width,
+        small: (x.layout.row_stride(), x.layout.plane_stride()),
+        large: (y.layout.row_stride(), y.layout.plane_stride()),
+    }
+}
+
+/// Floats of all operands and a share of the arithmetic: the measure of work.
+fn work(x: &Planes, y: &Planes) -> usize {
+    floats(y) + floats(x) * (1 + y.channels / 4)
+}
+
+/// y = transposed convolution of `x`, or its positive part. `packed` comes from [`pack`], `bias` holds one value per output
+/// channel, `scratch` at least [`forward_scratch_len`] floats.
+///
+/// # Panics
+/// When shapes or lengths do not fit.
+pub fn forward(isa: Isa, x: &Planes, packed: &[f32], bias: &[f32], relu: bool, y: &Planes, scratch: &mut [f32]) {
+    let channels = check(x, y, packed.len());
+    assert_eq!(bias.len(), y.channels);
+    if channels.wide() {
+        return forward_wide(isa, x, packed, bias, relu, y, scratch);
+    }
+    let pieces = RowPieces::with_floats(x.layout, (65_536 / x.channels).min(4096));
+    for_each(x.batch * pieces.per_plane * y.channels, work(x, y), |k| {
+        let (piece, o) = (k / y.channels, k % y.channels);
+        let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
+        let (from, to, taps) = (x.row(image, 0, rows.0), y.row(image, o, 2 * rows.0), &packed[4 * o * x.channels..]);
+        // SAFETY: these rows of this output channel belong to no other piece.
+        unsafe {
+            up_forward(isa, from, x.channels, taps.as_ptr(), bias[o], relu, to, up_rows(x, y, rows));
+            zero_borders(y, image, o, (2 * rows.0, 2 * rows.1));
+        }
+    });
+}
+
+/// # Safety
+/// Nobody else writes these rows.
+unsafe fn zero_borders(y: &Planes, image: usize, channel: usize, rows: (usize, usize)) {
+    // SAFETY: borders of one plane.
+    unsafe {
+        zero_columns(y.plane(image, channel), y.layout, rows);
+        zero_ends(y.plane(image, channel), y.layout, rows);
+    }
+}
+
+/// c (m x n, rows `c_stride` apart) = or += a (m x k, strides of rows and columns) * b (k x n, likewise), on this thread.
+///
+/// # Safety
+/// The matrices are valid, and nobody else writes c.
+unsafe fn product(
+    (m, n, k): (usize, usize, usize),
+    c: *mut f32,
+    c_stride: usize,
+    add: bool,
+    a: (*const f32, usize, usize),
+    b: (*const f32, usize, usize),
+) {
+    let strides = [c_stride, a.1, a.2, b.1, b.2].map(usize::cast_signed);
+    // SAFETY: the caller's.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c,
+            1,
+            strides[0],
+            add,
+            a.0,
+            strides[2],
+            strides[1],
+            b.0,
+            strides[4],
+            strides[3],
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+fn forward_wide(isa: Isa, x: &Planes, weights: &[f32], bias: &[f32], relu: bool, y: &Planes, scratch: &mut [f32]) {
+    let (flat, rows) = (flat(x.layout), 4 * y.channels);
+    let phases = Slots::new(&mut scratch[..rows * flat]);
+    let block = GEMM_CHANNELS / 4;
+    for image in 0..x.batch {
+        for_each(y.channels.div_ceil(block), usize::MAX, |b| {
+            let outputs = b * block..((b + 1) * block).min(y.channels);
+            let m = 4 * outputs.len();
+            // SAFETY: the phases and planes of these output channels belong to no other piece.
+            unsafe {
+                let part = phases.range(4 * outputs.start * flat, m * flat).as_mut_ptr();
+                let w = weights.as_ptr().add(4 * outputs.start);
+                let planes = (x.row(image, 0, 0).cast_const(), x.layout.plane_stride(), 1);
+                product((m, flat, x.channels), part, flat, false, (w, 1, rows), planes);
+                for o in outputs.clone() {
+                    let from = part.add(4 * (o - outputs.start) * flat);
+                    let g = up_rows(x, y, (0, x.layout.height));
+                    up_scatter(isa, from, flat, bias[o], relu, y.row(image, o, 0), g);
+                    zero_borders(y, image, o, (0, y.layout.height));
+                }
+            }
+        });
+    }
+}
+
+/// dx[ic] = sum over oc, a, b of dy[oc, 2i + a, 2j + b] * w[ic, oc, a, b], added to `dx` if `accumulate`. `weights` are
+/// [in][out][2][2]; `scratch` holds at least [`backward_data_scratch_len`] floats.
+///
+/// # Panics
+/// When shapes or lengths do not fit.
+pub fn backward_data(isa: Isa, dy: &Planes, weights: &[f32], dx: &Planes, accumulate: bool, scratch: &mut [f32]) {
+    let channels = check(dx, dy, weights.len());
+    if channels.wide() {
+        return backward_data_wide(isa, dy, weights, dx, accumulate, scratch);
+    }
+    const BLOCK: usize = 8;
+    let pieces = RowPieces::with_floats(dx.layout, (16_384 / dy.channels).min(4096));
+    let blocks = dx.channels.div_ceil(BLOCK);
+    for_each(dx.batch * pieces.per_plane * blocks, work(dx, dy), |k| {
+        let (piece, inputs) = (k / blocks, (k % blocks) * BLOCK..((k % blocks + 1) * BLOCK).min(dx.channels));
+        let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
+        let (from, to) = (dy.row(image, 0, 2 * rows.0), dx.row(image, inputs.start, rows.0));
+        let w = weights[4 * inputs.start * dy.channels..].as_ptr();
+        // SAFETY: these rows of these input channels belong to no other piece.
+        unsafe {
+            up_backward_data(isa, from, inputs.len(), dy.channels, w, to, up_rows(dx, dy, rows), accumulate);
+            for i in inputs {
+                zero_borders(dx, image, i, rows);
+            }
+        }
+    });
+}
+
+/// Splits an image's output channels into four phase planes each, which have the rows of the input.
+fn gather(isa: Isa, x: &Planes, dy: &Planes, image: usize, phases: &Slots<'_, f32>, db: Option<&Slots<'_, f32>>) {
+    let flat = flat(x.layout);
+    for_each(dy.channels, floats(dy) / dy.batch, |o| {
+        // SAFETY: phases and bias gradient of this output channel belong to no other piece.
+        unsafe {
+            let to = phases.range(4 * o * flat, 4 * flat).as_mut_ptr();
+            let sum = up_gather(isa, dy.row(image, o, 0), up_rows(x, dy, (0, x.layout.height)), to, flat);
+            if let Some(db) = db {
+                *db.at(o) += sum;
+            }
+        }
+    });
+}
+
+fn backward_data_wide(isa: Isa, dy: &Planes, weights: &[f32], dx: &Planes, accumulate: bool, scratch: &mut [f32]) {
+    let (flat, columns) = (flat(dx.layout), 4 * dy.channels);
+    for image in 0..dx.batch {
+        let phases = &mut scratch[..columns * flat];
+        gather(isa, dx, dy, image, &Slots::new(phases), None);
+        let phases = &*phases;
+        for_each(dx.channels.div_ceil(GEMM_CHANNELS), usize::MAX, |b| {
+            let inputs = b * GEMM_CHANNELS..((b + 1) * GEMM_CHANNELS).min(dx.channels);
+            let (shape, stride) = ((inputs.len(), flat, columns), dx.layout.plane_stride());
+            // SAFETY: these planes of dx belong to no other piece. The phases' border columns are zero, and so dx's are.
+            unsafe {
+                let w = weights.as_ptr().add(inputs.start * columns);
+                let to = dx.row(image, inputs.start, 0);
+                product(shape, to, stride, accumulate, (w, columns, 1), (phases.as_ptr(), flat, 1));
+                for i in inputs {
+                    zero_borders(dx, image, i, (0, dx.layout.height));
+                }
+            }
+        });
+    }
+}
+
+/// Overwrites dw[ic, oc, a, b] = sum over images and pixels of x[ic, i, j] * dy[oc, 2i + a, 2j + b], and db[oc] = sum of
+/// dy[oc]. `scratch` holds at least [`backward_weights_scratch_len`] floats.
+///
+/// # Panics
+/// When shapes or lengths do not fit.
+pub fn backward_weights(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: &mut [f32], scratch: &mut [f32]) {
+    let channels = check(x, dy, dw.len());
+    assert_eq!(db.len(), dy.channels);
+    if channels.wide() {
+        return backward_weights_wide(isa, x, dy, dw, db, scratch);
+    }
+    let pieces = weight_pieces(x.layout);
+    let (parts, len, stride) = (x.batch * pieces.per_plane, dw.len() + db.len(), 4 * dy.channels);
+    let partial = Slots::new(&mut scratch[..parts * len]);
+    for_each(parts * dy.channels, work(x, dy), |k| {
+        let (part, o) = (k / dy.channels, k % dy.channels);
+        let (image, rows) = (part / pieces.per_plane, pieces.rows_of(part));
+        let (from, g) = (x.row(image, 0, rows.0), dy.row(image, o, 2 * rows.0));
+        // SAFETY: the partial gradients of this part and output channel belong to no other piece.
+        unsafe {
+            let bias = partial.at(part * len + dw.len() + o);
+            *bias = 0.0;
+            for i in 0..x.channels {
+                partial.range(part * len + i * stride + 4 * o, 4).fill(0.0);
+            }
+            let to = partial.range(part * len + 4 * o, 1).as_mut_ptr();
+            up_backward_weights(isa, from, x.channels, g, up_rows(x, dy, rows), to, stride, bias);
+        }
+    });
+    for (i, d) in dw.iter_mut().chain(db).enumerate() {
+        *d = (0..parts).map(|part| f64::from(scratch[part * len + i])).sum::<f64>() as f32;
+    }
+}
+
+fn backward_weights_wide(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: &mut [f32], scratch: &mut [f32]) {
+    let (flat, columns) = (flat(x.layout), 4 * dy.channels);
+    db.fill(0.0);
+    let (dw, db) = (Slots::new(dw), Slots::new(db));
+    for image in 0..x.batch {
+        let phases = &mut scratch[..columns * flat];
+        gather(isa, x, dy, image, &Slots::new(phases), Some(&db));
+        let phases = &*phases;
+        for_each(x.channels.div_ceil(GEMM_CHANNELS), usize::MAX, |b| {
+            let inputs = b * GEMM_CHANNELS..((b + 1) * GEMM_CHANNELS).min(x.channels);
+            let planes = (x.row(image, inputs.start, 0).cast_const(), x.layout.plane_stride(), 1);
+            // SAFETY: these rows of dw belong to no other piece.
+            unsafe {
+                let to = dw.range(inputs.start * columns, inputs.len() * columns).as_mut_ptr();
+                product((inputs.len(), columns, flat), to, columns, image > 0, planes, (phases.as_ptr(), 1, flat));
+            }
+        });
+    }
+}

@@ -1,0 +1,83 @@
+//! 2x2 max pooling with stride 2. Odd heights and widths are rounded down, as PyTorch does by default.
+
+use crate::cpu::kernels::pool_rows::{max_pool_gradient_rows, max_pool_rows};
+use crate::cpu::ordered::{RowPieces, floats, for_each, zero_columns, zero_ends};
+use crate::cpu::planes::Planes;
+use crate::cpu::simd::Isa;
+
+fn assert_pooled(x: &Planes, y: &Planes) {
+    assert_eq!((x.batch, x.channels), (y.batch, y.channels), "pooling keeps batch and channels");
+    assert_eq!(
+        (x.layout.height / 2, x.layout.width / 2),
+        (y.layout.height, y.layout.width),
+        "pooling halves height and width"
+    );
+}
+
+/// y = the largest of each 2x2 square of `x`; y is floor(height / 2) x floor(width / 2).
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn forward(isa: Isa, x: &Planes, y: &Planes) {
+    assert_pooled(x, y);
+    let pieces = RowPieces::of(y.layout);
+    for_each(y.batch * y.channels * pieces.per_plane, floats(x), |k| {
+        let (image, channel) = (k / pieces.per_plane / y.channels, k / pieces.per_plane % y.channels);
+        let rows = pieces.rows_of(k);
+        let (xs, ys) = (x.layout.row_stride(), y.layout.row_stride());
+        // SAFETY: this piece's rows of y belong to no other piece.
+        unsafe {
+            if rows.1 > rows.0 {
+                let (from, to) = (x.row(image, channel, 2 * rows.0), y.row(image, channel, rows.0));
+                max_pool_rows(isa, from, xs, to, ys, rows.1 - rows.0, y.layout.width);
+            }
+            zero_ends(y.plane(image, channel), y.layout, rows);
+        }
+    });
+}
+
+/// Gradient of [`forward`]: each value of `dy` goes to the first maximum of its square of `x`, in row-major order. With
+/// `accumulate` it is added to `dx`; else `dx` is overwritten as a whole, with zeros where nothing arrives.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn backward(isa: Isa, x: &Planes, dy: &Planes, dx: &Planes, accumulate: bool) {
+    assert_pooled(x, dy);
+    assert_pooled(dx, dy);
+    let (pieces, out) = (RowPieces::of(dy.layout), dx.layout);
+    for_each(dy.batch * dy.channels * pieces.per_plane, 2 * floats(x), |k| {
+        let (image, channel) = (k / pieces.per_plane / dy.channels, k / pieces.per_plane % dy.channels);
+        let rows = pieces.rows_of(k);
+        let strides = (x.layout.row_stride(), dy.layout.row_stride(), out.row_stride());
+        // SAFETY: these rows of dx, and the row left over behind the last piece, belong to no other piece.
+        unsafe {
+            if rows.1 > rows.0 {
+                let (from, g) = (x.row(image, channel, 2 * rows.0), dy.row(image, channel, rows.0));
+                let to = dx.row(image, channel, 2 * rows.0);
+                let (count, width) = (rows.1 - rows.0, dy.layout.width);
+                max_pool_gradient_rows(isa, from, strides.0, g, strides.1, to, strides.2, count, width, accumulate);
+            }
+            if !accumulate {
+                let end = if rows.1 == dy.layout.height { out.height } else { 2 * rows.1 };
+                zero_leftovers(dx, image, channel, (2 * rows.0, end), dy.layout.width);
+            }
+        }
+    });
+}
+
+/// Zeroes everything of some rows of dx that pooling did not see, and the plane's ends.
+///
+/// # Safety
+/// Nobody else writes these rows.
+unsafe fn zero_leftovers(dx: &Planes, image: usize, channel: usize, rows: (usize, usize), pooled_width: usize) {
+    let out = dx.layout;
+    // SAFETY: rows and borders of one plane.
+    unsafe {
+        for y in rows.0..rows.1 {
+            let seen = if y / 2 < out.height / 2 { 2 * pooled_width } else { 0 };
+            dx.row(image, channel, y).add(seen).write_bytes(0, out.width - seen);
+        }
+        zero_columns(dx.plane(image, channel), out, rows);
+        zero_ends(dx.plane(image, channel), out, rows);
+    }
+}

@@ -1,0 +1,130 @@
+//! The folder of a training run: what is written when it begins, and what is read to evaluate or segment with it.
+
+use std::path::{Path, PathBuf};
+
+use segfit::data::{Dataset, LabelMap, Normalisation};
+use segfit::files::{read_json, write_json};
+use segfit::network::{NETWORK_FORMAT, NetworkSpec};
+use segfit::recipe::Recipe;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::load_weights;
+use crate::error::{Error, Result};
+use crate::state::Weights;
+
+/// `format` of `run.json`.
+pub const RUN_FORMAT: &str = "segfit-run/1";
+
+/// `run.json`: everything that segmenting needs besides the network and its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// [`RUN_FORMAT`].
+    pub format: String,
+    /// Version of segfit.
+    pub version: String,
+    /// Hash of network, recipe, data and seed; a checkpoint belongs to one such.
+    pub id: String,
+    /// Device, for example `cpu/avx512`.
+    pub engine: String,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Fingerprint of the data set.
+    pub fingerprint: String,
+    /// What the masks' values mean.
+    pub label_map: LabelMap,
+    /// Statistics of the training images.
+    pub normalisation: Normalisation,
+    /// How it is trained.
+    pub recipe: Recipe,
+    /// Seed of weights, order and augmentation.
+    pub seed: u64,
+}
+
+/// A run on disk.
+pub struct RunFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// `run.json`.
+    pub info: RunInfo,
+    /// `network.json`.
+    pub network: NetworkSpec,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run, or opens that of the same run to go on with it.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] when the folder holds another run; an I/O error when it cannot be written.
+    pub fn create(
+        path: &Path,
+        network: &NetworkSpec,
+        recipe: &Recipe,
+        dataset: &Dataset,
+        normalisation: &Normalisation,
+        engine: &str,
+        seed: u64,
+    ) -> Result<Self> {
+        let info = RunInfo {
+            format: RUN_FORMAT.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            id: identity(network, recipe, &dataset.fingerprint, seed),
+            engine: engine.into(),
+            dataset: dataset.name.clone(),
+            fingerprint: dataset.fingerprint.clone(),
+            label_map: dataset.label_map.clone(),
+            normalisation: normalisation.clone(),
+            recipe: recipe.clone(),
+            seed,
+        };
+        std::fs::create_dir_all(path).map_err(|source| segfit::Error::Io { path: path.into(), source })?;
+        let file = path.join("run.json");
+        if file.exists() {
+            let found: RunInfo = read_json(&file, RUN_FORMAT)?;
+            if found.id != info.id {
+                return Err(Error::Checkpoint {
+                    path: path.into(),
+                    expected: "an empty folder or one of the same network, recipe, data and seed".into(),
+                    got: format!("a run on {} with seed {}", found.dataset, found.seed),
+                });
+            }
+        }
+        write_json(&path.join("network.json"), network)?;
+        write_json(&path.join("recipe.json"), recipe)?;
+        write_json(&file, &info)?;
+        Ok(Self { path: path.into(), info, network: network.clone() })
+    }
+
+    /// Opens a run to evaluate or segment with it.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        let info = read_json(&path.join("run.json"), RUN_FORMAT)?;
+        let network: NetworkSpec = read_json(&path.join("network.json"), NETWORK_FORMAT)?;
+        network.validate()?;
+        Ok(Self { path: path.into(), info, network })
+    }
+
+    /// The trained (averaged) weights.
+    ///
+    /// # Errors
+    /// When the training has not finished or the file does not fit the network.
+    pub fn weights(&self) -> Result<Weights> {
+        let path = self.path.join("weights.safetensors");
+        if !path.exists() {
+            return Err(segfit::Error::Content {
+                path,
+                expected: "the weights of a finished training".into(),
+                got: "no such file".into(),
+                hint: "run the same `segfit train` again to finish it".into(),
+            }
+            .into());
+        }
+        load_weights(&path, &self.network)
+    }
+}
+
+fn identity(network: &NetworkSpec, recipe: &Recipe, fingerprint: &str, seed: u64) -> String {
+    let text = serde_json::to_string(&(network, recipe, fingerprint, seed)).expect("plain data is JSON");
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
+}

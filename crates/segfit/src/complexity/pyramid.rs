@@ -1,0 +1,261 @@
+//! The same image and mask at scales 1, 1/2, ..., 1/16: what each level of a network gets to see.
+
+use std::cell::OnceCell;
+
+use super::frequency::{Spectrum, spectrum};
+use super::objects::{Object, objects_by_instance, objects_of};
+use super::sobel::sobel_magnitude;
+use crate::data::Sample;
+
+/// Number of scales: 1, 1/2, 1/4, 1/8, 1/16.
+pub const SCALES: usize = 5;
+
+/// A level has at least this many rows and columns.
+pub const SMALLEST: usize = 8;
+
+/// One scale of one sample. Values that several measures share are computed once, when first asked for.
+#[derive(Debug)]
+pub struct Level {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Luma, nominally 0 to 1, row by row.
+    pub gray: Vec<f32>,
+    /// The luma in 8 bits: round(255 * gray), clamped to 0..=255.
+    pub bytes: Vec<u8>,
+    /// Class of every pixel, 0 is background.
+    pub classes: Vec<u8>,
+    /// Instance labels, at full size only and only where the sample has them.
+    pub instances: Option<Vec<u32>>,
+    gradient: OnceCell<Vec<f32>>,
+    objects: OnceCell<Vec<Object>>,
+    spectrum: OnceCell<Option<Spectrum>>,
+}
+
+/// A sample at all scales that keep at least 8 rows and columns.
+///
+/// Level s covers the full-size image with blocks of 2^s x 2^s pixels (smaller at the right and lower edge when the size
+/// is not divisible). A block's gray value is the mean of its pixels. A block is foreground when at least half of its
+/// pixels are (a tie is foreground), and then takes its most frequent foreground class (a tie takes the lowest).
+#[derive(Debug)]
+pub struct Pyramid {
+    /// The levels, full size first; at least one.
+    pub levels: Vec<Level>,
+}
+
+impl Pyramid {
+    /// The pyramid of a sample.
+    ///
+    /// Image values are nominally in 0..1, the mask is of the image's size.
+    #[must_use]
+    pub fn new(sample: &Sample) -> Self {
+        let (height, width) = (sample.image.height, sample.image.width);
+        let gray = sample.image.gray();
+        let classes = &sample.mask.data;
+        let mut levels = vec![Level::new(height, width, gray, classes.clone(), sample.instances.clone())];
+        let kinds = kinds_of(classes);
+        let mut sums = Sums::new(height, width, &levels[0].gray, classes, &kinds);
+        for _ in 1..SCALES {
+            sums = sums.halved();
+            if sums.height.min(sums.width) < SMALLEST {
+                break;
+            }
+            levels.push(sums.level(&kinds));
+        }
+        Self { levels }
+    }
+
+    /// The level of a scale (0 is full size), `None` where it would be smaller than 8 x 8.
+    #[must_use]
+    pub fn level(&self, scale: usize) -> Option<&Level> {
+        self.levels.get(scale)
+    }
+}
+
+impl Level {
+    /// A level from its planes, all `height * width` long.
+    #[must_use]
+    pub fn new(height: usize, width: usize, gray: Vec<f32>, classes: Vec<u8>, instances: Option<Vec<u32>>) -> Self {
+        let bytes = gray.iter().map(|&v| (v * 255.0).round().clamp(0.0, 255.0) as u8).collect();
+        Self {
+            height,
+            width,
+            gray,
+            bytes,
+            classes,
+            instances,
+            gradient: OnceCell::new(),
+            objects: OnceCell::new(),
+            spectrum: OnceCell::new(),
+        }
+    }
+
+    /// Magnitude of the Sobel gradient, see [`sobel_magnitude`].
+    pub fn gradient(&self) -> &[f32] {
+        self.gradient.get_or_init(|| sobel_magnitude(&self.gray, self.height, self.width))
+    }
+
+    /// The mask's objects: instances where they are known, connected components otherwise.
+    pub fn objects(&self) -> &[Object] {
+        self.objects.get_or_init(|| match &self.instances {
+            Some(labels) => objects_by_instance(labels, self.height, self.width),
+            None => objects_of(&self.classes, self.height, self.width),
+        })
+    }
+
+    /// The power spectrum's summary, `None` for a constant image.
+    pub fn spectrum(&self) -> Option<Spectrum> {
+        *self.spectrum.get_or_init(|| spectrum(&self.gray, self.height, self.width))
+    }
+
+    /// Number of pixels that are not background.
+    #[must_use]
+    pub fn foreground(&self) -> usize {
+        self.classes.iter().filter(|&&c| c > 0).count()
+    }
+}
+
+/// The foreground classes that occur, ascending.
+fn kinds_of(classes: &[u8]) -> Vec<u8> {
+    let mut seen = [false; 256];
+    for &c in classes {
+        seen[usize::from(c)] = true;
+    }
+    (1..=255).filter(|&c| seen[usize::from(c)]).collect()
+}
+
+/// Per block: the number of pixels, the sum of gray values, and the number of pixels of each foreground class.
+struct Sums {
+    height: usize,
+    width: usize,
+    pixels: Vec<u32>,
+    gray: Vec<f32>,
+    counts: Vec<Vec<u32>>,
+}
+
+impl Sums {
+    fn new(height: usize, width: usize, gray: &[f32], classes: &[u8], kinds: &[u8]) -> Self {
+        let counts = kinds.iter().map(|&k| classes.iter().map(|&c| u32::from(c == k)).collect()).collect();
+        Self { height, width, pixels: vec![1; height * width], gray: gray.to_vec(), counts }
+    }
+
+    fn halved(&self) -> Self {
+        let (h, w) = (self.height, self.width);
+        Self {
+            height: h.div_ceil(2),
+            width: w.div_ceil(2),
+            pixels: pooled(&self.pixels, h, w),
+            gray: pooled(&self.gray, h, w),
+            counts: self.counts.iter().map(|c| pooled(c, h, w)).collect(),
+        }
+    }
+
+    fn level(&self, kinds: &[u8]) -> Level {
+        let gray = self.gray.iter().zip(&self.pixels).map(|(&g, &n)| g / n as f32).collect();
+        let classes = (0..self.pixels.len()).map(|i| self.class(i, kinds)).collect();
+        Level::new(self.height, self.width, gray, classes, None)
+    }
+
+    fn class(&self, block: usize, kinds: &[u8]) -> u8 {
+        let foreground: u32 = self.counts.iter().map(|c| c[block]).sum();
+        if foreground == 0 || 2 * foreground < self.pixels[block] {
+            return 0;
+        }
+        let best = (0..kinds.len()).rev().max_by_key(|&k| self.counts[k][block]);
+        best.map_or(0, |k| kinds[k])
+    }
+}
+
+/// Sums over 2 x 2 blocks; blocks at the right and lower edge may be cut.
+fn pooled<T: Copy + Default + std::ops::Add<Output = T>>(plane: &[T], height: usize, width: usize) -> Vec<T> {
+    let (h, w) = (height.div_ceil(2), width.div_ceil(2));
+    let mut out = Vec::with_capacity(h * w);
+    let none = vec![T::default(); width];
+    for y in 0..h {
+        let top = &plane[2 * y * width..(2 * y + 1) * width];
+        let low = if 2 * y + 1 < height { &plane[(2 * y + 1) * width..(2 * y + 2) * width] } else { &none[..] };
+        let sums = top.chunks(2).zip(low.chunks(2));
+        out.extend(sums.map(|(a, b)| match (a, b) {
+            ([p, q], [r, s]) => (*p + *q) + (*r + *s),
+            _ => a[0] + b[0],
+        }));
+    }
+    out
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::data::{Image, Mask};
+    use proptest::prelude::*;
+
+    /// A one-channel sample from a plane of gray values and a plane of classes.
+    pub fn sample(height: usize, width: usize, data: Vec<f32>, classes: Vec<u8>) -> Sample {
+        Sample {
+            name: "a".into(),
+            image: Image { channels: 1, height, width, data },
+            mask: Mask { height, width, data: classes },
+            instances: None,
+        }
+    }
+
+    #[test]
+    fn a_block_is_the_mean_of_its_pixels_and_a_tie_is_foreground() {
+        let mut gray = vec![0.0; 256];
+        (gray[0], gray[1], gray[16], gray[17]) = (1.0, 0.5, 0.5, 0.0);
+        let mut classes = vec![0; 256];
+        (classes[0], classes[1], classes[2]) = (1, 1, 1);
+        let pyramid = Pyramid::new(&sample(16, 16, gray, classes));
+        assert_eq!(pyramid.levels.len(), 2, "16 and 8; 4 is too small");
+        let half = pyramid.level(1).unwrap();
+        assert_eq!((half.height, half.width, half.gray[0], half.gray[1]), (8, 8, 0.5, 0.0));
+        assert_eq!((half.classes[0], half.classes[1]), (1, 0), "two of four are foreground, one of four is not");
+    }
+
+    #[test]
+    fn an_odd_size_keeps_its_last_row_and_column() {
+        let gray: Vec<f32> = (0..17 * 17).map(|i| if i % 17 == 16 { 1.0 } else { 0.0 }).collect();
+        let pyramid = Pyramid::new(&sample(17, 17, gray, vec![0; 17 * 17]));
+        let half = pyramid.level(1).unwrap();
+        assert_eq!((half.height, half.width), (9, 9));
+        assert_eq!((half.gray[8], half.gray[7], half.gray[80]), (1.0, 0.0, 1.0), "a cut block is not diluted");
+    }
+
+    #[test]
+    fn the_most_frequent_class_of_a_block_wins_and_a_tie_takes_the_lowest() {
+        let mut classes = vec![0; 256];
+        (classes[0], classes[1], classes[16]) = (3, 2, 3);
+        (classes[2], classes[3]) = (3, 2);
+        let half = &Pyramid::new(&sample(16, 16, vec![0.0; 256], classes)).levels[1];
+        assert_eq!((half.classes[0], half.classes[1]), (3, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn the_sums_of_all_scales_agree_with_direct_counting(
+            h in 8_usize..40, w in 8_usize..40, seed in 0_u64..1000
+        ) {
+            let mut s = crate::random::Stream::new(&[seed]);
+            let gray: Vec<f32> = (0..h * w).map(|_| s.below(256) as f32 / 256.0).collect();
+            let classes: Vec<u8> = (0..h * w).map(|_| s.below(3) as u8).collect();
+            let pyramid = Pyramid::new(&sample(h, w, gray.clone(), classes.clone()));
+            for (scale, level) in pyramid.levels.iter().enumerate() {
+                let b = 1 << scale;
+                prop_assert_eq!((level.height, level.width), (h.div_ceil(b), w.div_ceil(b)));
+                for y in 0..level.height {
+                    for x in 0..level.width {
+                        let inside: Vec<usize> = (y * b..((y + 1) * b).min(h))
+                            .flat_map(|r| (x * b..((x + 1) * b).min(w)).map(move |c| r * w + c)).collect();
+                        let mean = inside.iter().map(|&i| gray[i]).sum::<f32>() / inside.len() as f32;
+                        prop_assert!((mean - level.gray[y * level.width + x]).abs() < 1e-5);
+                        let count = |k: u8| inside.iter().filter(|&&i| classes[i] == k).count();
+                        let (one, two) = (count(1), count(2));
+                        let expected = if 2 * (one + two) < inside.len() { 0 } else if one >= two { 1 } else { 2 };
+                        prop_assert_eq!(level.classes[y * level.width + x], expected);
+                    }
+                }
+            }
+        }
+    }
+}

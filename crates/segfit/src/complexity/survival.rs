@@ -1,0 +1,66 @@
+//! Multi-scale survival: how much of a mask a coarse level of a network can still represent.
+
+use super::{Measure, Pyramid, pyramid};
+
+pub(super) const SURVIVAL: Measure = Measure {
+    name: "survival",
+    unit: "Dice",
+    larger_is_more_complex: false,
+    first_scale: 1,
+    last_scale: pyramid::SCALES - 1,
+    compute: survival,
+};
+
+/// Dice of the mask with itself after going down to scale 1/2^s and back up, in [0, 1]. Larger is less complex: at 1 the
+/// coarse level loses nothing.
+///
+/// Down is the majority of each 2^s x 2^s block (see [`Pyramid`]), up repeats it over the block; all foreground classes
+/// count as one. `None` for a mask without foreground, and where the level does not exist.
+///
+/// Source: the definition is ours.
+#[must_use]
+pub fn survival(pyramid: &Pyramid, scale: usize) -> Option<f64> {
+    let (full, coarse) = (pyramid.level(0)?, pyramid.level(scale)?);
+    let (mut both, mut up) = (0_usize, 0_usize);
+    for y in 0..full.height {
+        let row = &coarse.classes[(y >> scale) * coarse.width..];
+        for x in 0..full.width {
+            let kept = usize::from(row[x >> scale] > 0);
+            up += kept;
+            both += kept & usize::from(full.classes[y * full.width + x] > 0);
+        }
+    }
+    let foreground = full.foreground();
+    (foreground > 0).then(|| 2.0 * both as f64 / (foreground + up) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::complexity::pyramid::tests::sample;
+
+    fn of(classes: Vec<u8>) -> Pyramid {
+        Pyramid::new(&sample(16, 16, vec![0.0; 256], classes))
+    }
+
+    #[test]
+    fn aligned_blocks_survive_and_single_pixels_do_not() {
+        let block: Vec<u8> = (0..256).map(|i| u8::from(i / 16 < 4 && i % 16 < 4)).collect();
+        assert_eq!(survival(&of(block), 1), Some(1.0));
+        let pixel: Vec<u8> = (0..256).map(|i| u8::from(i == 0)).collect();
+        assert_eq!(survival(&of(pixel), 1), Some(0.0));
+    }
+
+    #[test]
+    fn a_line_of_one_pixel_is_doubled_at_half_scale() {
+        // 16 pixels become 32 by ties: 2 * 16 / (16 + 32).
+        let line: Vec<u8> = (0..256).map(|i| u8::from(i % 16 == 6)).collect();
+        assert_eq!(survival(&of(line), 1), Some(2.0 / 3.0));
+    }
+
+    #[test]
+    fn an_empty_mask_and_a_missing_level_have_none() {
+        assert_eq!(survival(&of(vec![0; 256]), 1), None);
+        assert_eq!(survival(&of(vec![1; 256]), 2), None);
+    }
+}
