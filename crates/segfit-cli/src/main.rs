@@ -4,6 +4,9 @@ mod commands;
 mod context;
 mod data_options;
 mod failure;
+mod network_options;
+mod table;
+mod units;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 

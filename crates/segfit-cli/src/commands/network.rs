@@ -1,12 +1,229 @@
-//! `segfit network`.
+//! `segfit network`: what a network consists of and what it costs.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+use segfit::cost::{Cost, layer_macs};
+use segfit::files::write_json;
+use segfit::network::{NetworkSpec, Op, Shapes, families};
+use serde::Serialize;
 
 use crate::context::Global;
+use crate::network_options::NetworkSource;
+use crate::table::Table;
+use crate::units::{bytes, count, short};
 
-/// Options.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Action,
+}
 
-/// Runs it.
-pub fn run(_args: &Args, _global: &Global) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Every layer with its shape, parameters and multiply-accumulates
+    Show(Sized),
+    /// Parameters, multiply-accumulates and memory
+    ///
+    /// They are counted exactly, without building or running the network.
+    #[command(after_help = "Examples:\n  \
+        segfit network cost --network unet --channels 3 --classes 2 --size 256\n  \
+        segfit network cost --width 16 --depth 3 --json\n  \
+        segfit network cost --multiplier 0.125 --widths enc4=32\n  \
+        segfit network cost --network plan/network.json")]
+    Cost(Sized),
+    /// The families of networks
+    List,
+    /// Write a network with fewer channels as network.json
+    #[command(after_help = "Examples:\n  \
+        segfit network narrow --width 16 --out network.json\n  \
+        segfit network narrow --network network.json --widths enc4=32,dec0=4 --out narrow.json")]
+    Narrow(Narrow),
+}
+
+#[derive(Debug, clap::Args)]
+struct Sized {
+    #[command(flatten)]
+    source: NetworkSource,
+    /// Rows and columns of the input in pixels, rounded up to what the network accepts
+    #[arg(long, value_name = "PIXELS", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=8192))]
+    size: u64,
+}
+
+#[derive(Debug, clap::Args)]
+struct Narrow {
+    #[command(flatten)]
+    source: NetworkSource,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    match &args.command {
+        Action::Show(options) => show(options, global),
+        Action::Cost(options) => cost(options, global),
+        Action::List => list(global),
+        Action::Narrow(options) => narrow(options, global),
+    }
+}
+
+impl Sized {
+    /// The network and the input size that it accepts.
+    fn resolve(&self) -> Result<(NetworkSpec, usize)> {
+        let spec = self.source.build()?;
+        let size = (self.size as usize).next_multiple_of(spec.input_multiple());
+        Ok((spec, size))
+    }
+}
+
+#[derive(Serialize)]
+struct CostReport {
+    family: String,
+    depth: usize,
+    channels: usize,
+    classes: usize,
+    size: usize,
+    #[serde(flatten)]
+    cost: Cost,
+    memory_bytes: u64,
+    widths: segfit::network::Widths,
+}
+
+fn cost(options: &Sized, global: &Global) -> Result<()> {
+    let (spec, size) = options.resolve()?;
+    let cost = Cost::of(&spec, size)?;
+    let report = CostReport {
+        family: spec.family.clone(),
+        depth: spec.depth,
+        channels: spec.in_channels(),
+        classes: spec.classes,
+        size,
+        cost,
+        memory_bytes: cost.memory_bytes(),
+        widths: spec.widths(),
+    };
+    let mut table = Table::new(&["<cost of one image", "", "<"]);
+    let mut row = |name: &str, value: u64, meaning: &str| {
+        table.row(vec![name.into(), count(value), meaning.into()]);
+    };
+    row("parameters", cost.params, "trained values");
+    row("MACs", cost.macs, "multiply-accumulates of the convolutions");
+    row("activation bytes", cost.peak_activation_bytes, &format!("{} at inference", bytes(cost.peak_activation_bytes)));
+    row("weight bytes", cost.weight_bytes, &format!("{} as 32-bit floats", bytes(cost.weight_bytes)));
+    row("memory bytes", report.memory_bytes, &format!("{} together", bytes(report.memory_bytes)));
+    global.print(&report, &format!("{}\n\n{table}", sentence(&spec, size)))
+}
+
+fn sentence(spec: &NetworkSpec, size: usize) -> String {
+    format!(
+        "{} with {} level(s) for {size} x {size} pixels, {} channel(s), {} classes",
+        spec.family,
+        spec.depth + 1,
+        spec.in_channels(),
+        spec.classes
+    )
+}
+
+#[derive(Serialize)]
+struct LayerReport {
+    name: String,
+    op: String,
+    channels: usize,
+    height: usize,
+    width: usize,
+    params: u64,
+    macs: u64,
+}
+
+#[derive(Serialize)]
+struct ShowReport {
+    family: String,
+    size: usize,
+    params: u64,
+    macs: u64,
+    layers: Vec<LayerReport>,
+}
+
+fn show(options: &Sized, global: &Global) -> Result<()> {
+    let (spec, size) = options.resolve()?;
+    let layers = layers(&spec, size)?;
+    let total = |f: fn(&LayerReport) -> u64| layers.iter().map(f).sum::<u64>();
+    let (params, macs) = (total(|l| l.params), total(|l| l.macs));
+    let mut table = Table::new(&["<layer", "<does", "channels", "rows x columns", "parameters", "MACs"]);
+    let blank_if_zero = |text: String, n: u64| if n == 0 { String::new() } else { text };
+    for l in &layers {
+        table.row(vec![
+            l.name.clone(),
+            l.op.clone(),
+            l.channels.to_string(),
+            format!("{} x {}", l.height, l.width),
+            blank_if_zero(count(l.params), l.params),
+            blank_if_zero(short(l.macs), l.macs),
+        ]);
+    }
+    table.row(vec!["all".into(), String::new(), String::new(), String::new(), count(params), short(macs)]);
+    let text = format!("{}\n\n{table}", sentence(&spec, size));
+    global.print(&ShowReport { family: spec.family, size, params, macs, layers }, &text)
+}
+
+fn layers(spec: &NetworkSpec, size: usize) -> Result<Vec<LayerReport>> {
+    let shapes = Shapes::infer(spec, size, size)?;
+    let macs = layer_macs(spec, size)?;
+    let parameters = spec.parameters()?;
+    let of_layer = |i: usize| {
+        let trained = parameters.iter().filter(|p| p.layer == i && p.kind.is_trained());
+        LayerReport {
+            name: spec.layers[i].name.clone(),
+            op: describe(&spec.layers[i].op),
+            channels: shapes.tensors[i].channels,
+            height: shapes.tensors[i].height,
+            width: shapes.tensors[i].width,
+            params: trained.map(|p| p.len() as u64).sum(),
+            macs: macs[i],
+        }
+    };
+    Ok((0..spec.layers.len()).map(of_layer).collect())
+}
+
+fn describe(op: &Op) -> String {
+    let by = |kernel: &[usize]| kernel.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+    match op {
+        Op::Input { .. } => "input".into(),
+        Op::Conv2d { kernel, .. } => format!("convolution {}", by(kernel)),
+        Op::ConvTranspose2d { kernel, .. } => format!("transposed convolution {}", by(kernel)),
+        Op::BatchNorm { .. } => "batch norm".into(),
+        Op::Relu => "ReLU".into(),
+        Op::MaxPool { kernel } => format!("max-pooling {}", by(kernel)),
+        Op::Concat => "concatenation".into(),
+        other => serde_json::to_value(other)
+            .ok()
+            .and_then(|v| v["op"].as_str().map(str::to_string))
+            .unwrap_or_else(|| "other".into()),
+    }
+}
+
+fn list(global: &Global) -> Result<()> {
+    let mut table = Table::new(&["<family", "<what it is", "full size"]);
+    let mut names = Vec::new();
+    for name in families::NAMES {
+        let options = families::UnetOptions { in_channels: 3, classes: 2, base_width: 64, depth: 4 };
+        let params = segfit::cost::parameters(&families::build(name, &options)?)?;
+        let meaning = match name {
+            "unet" => "encoder, decoder and skips (Ronneberger 2015), batch norm after every convolution",
+            _ => "",
+        };
+        table.row(vec![name.into(), meaning.into(), format!("{} parameters", short(params))]);
+        names.push(serde_json::json!({"name": name, "description": meaning, "params": params}));
+    }
+    global.print(&serde_json::json!({ "families": names }), &table.to_string())
+}
+
+fn narrow(options: &Narrow, global: &Global) -> Result<()> {
+    let spec = options.source.build()?;
+    write_json(&options.out, &spec)?;
+    let params = segfit::cost::parameters(&spec)?;
+    let report = serde_json::json!({ "out": options.out, "params": params, "widths": spec.widths() });
+    global.print(&report, &format!("{}: {} parameters", options.out.display(), count(params)))
 }
