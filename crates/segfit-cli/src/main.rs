@@ -4,8 +4,10 @@ mod commands;
 mod context;
 mod data_options;
 mod failure;
+mod interrupt;
 mod network_options;
 mod table;
+mod training;
 mod units;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
