@@ -99,13 +99,16 @@ fn measure(isa: Isa, (batch, inputs, outputs, kernel, size): (usize, usize, usiz
     );
 }
 
-/// Seconds of the fastest of `rounds` calls.
+/// Seconds of the fastest call of at least `rounds` calls and a fifth of a second.
 fn best(rounds: usize, mut call: impl FnMut()) -> f64 {
-    (0..rounds)
-        .map(|_| {
-            let start = Instant::now();
-            call();
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min)
+    let (mut best, mut total, mut calls) = (f64::INFINITY, 0.0, 0);
+    while calls < rounds || total < 0.2 {
+        let start = Instant::now();
+        call();
+        let seconds = start.elapsed().as_secs_f64();
+        best = best.min(seconds);
+        total += seconds;
+        calls += 1;
+    }
+    best
 }

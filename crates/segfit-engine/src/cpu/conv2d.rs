@@ -66,7 +66,7 @@ impl Conv2d {
             batch,
             forward: TilePlan::new(isa, in_channels, out_channels, taps, layout, batch),
             backward: TilePlan::new(isa, out_channels, in_channels, taps, layout, batch),
-            weights: WeightPlan::new(isa, in_channels, out_channels, taps, layout, batch),
+            weights: WeightPlan::new(isa, in_channels, out_channels, &shifts, layout, batch),
             shifts,
         }
     }
@@ -151,7 +151,7 @@ impl Conv2d {
         assert_eq!(dweight.len(), self.packed_len());
         assert!(scratch.len() >= self.gradient_scratch_len());
         assert!(dbias.as_ref().is_none_or(|b| b.len() == self.out_channels));
-        self.weights.run(self.isa, &self.shifts, x, dy, scratch, dweight, dbias);
+        self.weights.run(x, dy, scratch, dweight, dbias);
     }
 
     fn check(&self, x: &Planes, y: &Planes) {

@@ -32,10 +32,8 @@ pub struct WeightRun<'a> {
     pub dw: *mut f32,
     /// Floats from one output channel to the next in `dw`.
     pub dw_stride: usize,
-    /// Add to what `dw` and `dbias` hold.
+    /// Add to what `dw` holds.
     pub accumulate: bool,
-    /// Gradient of the biases of the block, or null when it is not wanted.
-    pub dbias: *mut f32,
 }
 
 /// Most output channels of one tile.
@@ -69,7 +67,7 @@ dispatch! {
     /// Computes one run.
     ///
     /// # Safety
-    /// The run's ranges, shifted, must lie inside valid planes; nothing else may touch `dw` and `dbias`.
+    /// The run's ranges, shifted, must lie inside valid planes; nothing else may touch `dw`.
     pub unsafe fn weight_gradient = weight_gradient_generic(run: &WeightRun<'_>)
 }
 
@@ -97,9 +95,6 @@ unsafe fn weight_gradient_generic<S: Simd>(run: &WeightRun<'_>) {
                 1 => block::<S, 1, 4>(run),
                 n => unreachable!("tile of {n} output channels"),
             }
-        }
-        if !run.dbias.is_null() {
-            sum_channels::<S>(run);
         }
     }
 }
@@ -298,29 +293,46 @@ unsafe fn store_sums<S: Simd, const OC: usize, const IC: usize>(
     }
 }
 
-/// Sums each channel of `dy` over the range.
+dispatch! {
+    /// Writes to `sums`, or adds to it, the sum of each of some channels over a flat range.
+    ///
+    /// # Safety
+    /// The range must lie inside valid planes, of which `planes` is the first float; nothing else may touch `sums`.
+    pub unsafe fn channel_sums = channel_sums_generic(
+        planes: *const f32, plane_stride: usize, channels: usize, start: usize, end: usize, sums: *mut f32, accumulate: bool,
+    )
+}
+
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "index loops surely unroll, and inline with the instruction set")]
-unsafe fn sum_channels<S: Simd>(run: &WeightRun<'_>) {
+unsafe fn channel_sums_generic<S: Simd>(
+    planes: *const f32,
+    plane_stride: usize,
+    channels: usize,
+    start: usize,
+    end: usize,
+    sums: *mut f32,
+    accumulate: bool,
+) {
     // SAFETY: the caller's.
     unsafe {
-        for c in 0..run.out_channels {
-            let dy = run.dy.add(c * run.plane_stride);
+        for c in 0..channels {
+            let plane = planes.add(c * plane_stride);
             let mut acc = [S::zero(); 4];
-            let mut q = run.start;
-            while q + 4 * S::LANES <= run.end {
+            let mut q = start;
+            while q + 4 * S::LANES <= end {
                 for k in 0..4 {
-                    acc[k] = S::add(acc[k], S::load(dy.add(q + k * S::LANES)));
+                    acc[k] = S::add(acc[k], S::load(plane.add(q + k * S::LANES)));
                 }
                 q += 4 * S::LANES;
             }
-            while q < run.end {
-                acc[0] = S::add(acc[0], S::load_first(dy.add(q), run.end - q));
+            while q < end {
+                acc[0] = S::add(acc[0], S::load_first(plane.add(q), end - q));
                 q += S::LANES;
             }
             let sum = S::sum(S::add(S::add(acc[0], acc[1]), S::add(acc[2], acc[3])));
-            let out = run.dbias.add(c);
-            *out = if run.accumulate { *out + sum } else { sum };
+            let out = sums.add(c);
+            *out = if accumulate { *out + sum } else { sum };
         }
     }
 }
