@@ -1,6 +1,7 @@
 //! Transposition of a square of vectors.
 
-use super::super::simd::{Portable, Simd};
+use crate::cpu::simd::{Isa, Portable, Simd};
+use crate::dispatch;
 
 /// An instruction set that can transpose a square of `LANES` x `LANES` floats.
 ///
@@ -90,11 +91,41 @@ mod x86 {
     }
 }
 
+/// Writes `to[k * 8 + c] = from[c * stride + k]` for 8 rows c and `len` columns k.
+///
+/// # Safety
+/// Both sides must be valid, and `isa` available.
+pub unsafe fn interleave_8(isa: Isa, from: *const f32, stride: usize, len: usize, to: *mut f32) {
+    let isa = if isa == Isa::Avx512 { Isa::Avx2 } else { isa };
+    // SAFETY: the caller's; a CPU with AVX-512 has AVX2.
+    unsafe { interleave(isa, from, stride, len, to) };
+}
+
+dispatch!(unsafe fn interleave = interleave_generic(from: *const f32, stride: usize, len: usize, to: *mut f32));
+
+#[inline(always)]
+unsafe fn interleave_generic<S: Transpose>(from: *const f32, stride: usize, len: usize, to: *mut f32) {
+    let whole = if S::LANES == 8 { len / 8 * 8 } else { 0 };
+    // SAFETY: the caller's; unused rows point to the first.
+    unsafe {
+        for k in (0..whole).step_by(8) {
+            let mut rows = [from; 16];
+            for (c, row) in rows.iter_mut().enumerate().take(8) {
+                *row = from.add(c * stride + k);
+            }
+            S::transpose(&rows, to.add(k * 8), 8);
+        }
+        for k in whole..len {
+            for c in 0..8 {
+                *to.add(k * 8 + c) = *from.add(c * stride + k);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::simd::Isa;
-    use crate::dispatch;
 
     dispatch!(unsafe fn run = square(rows: &[*const f32; 16], to: *mut f32) -> usize);
 
