@@ -169,7 +169,7 @@ unsafe fn tile<S: Simd, const OC: usize, const WV: usize>(run: &TileRun<'_>, q: 
 
 /// Asks for the cache line of `p` ahead of its use; never faults.
 #[inline(always)]
-fn prefetch(p: *const f32) {
+pub(super) fn prefetch(p: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which accepts any address.
     unsafe {

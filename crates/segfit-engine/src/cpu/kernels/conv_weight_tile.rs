@@ -6,6 +6,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::conv_tile::prefetch;
 use crate::cpu::simd::{Isa, Simd};
 use crate::dispatch;
 
@@ -150,14 +151,18 @@ unsafe fn tile_shifts<S: Simd, const OC: usize, const IC: usize>(
 ) {
     let mut at = sums;
     let mut shifts = run.shifts.chunks_exact(3);
+    let mut next = channel * (run.shifts.len() / 3);
     // SAFETY: the caller's.
     unsafe {
         for triple in &mut shifts {
-            tile::<S, OC, IC, 3>(run, channel, triple, chunk, at);
+            // Every triple asks for one row of the next chunk.
+            let ahead = run.dy.wrapping_add(next % OC * run.plane_stride + chunk.start + CHUNK);
+            next += 1;
+            tile::<S, OC, IC, 3>(run, channel, triple, chunk, ahead, at);
             at = at.add(3 * OC * IC * S::LANES);
         }
         for single in shifts.remainder().chunks_exact(1) {
-            tile::<S, OC, IC, 1>(run, channel, single, chunk, at);
+            tile::<S, OC, IC, 1>(run, channel, single, chunk, run.dy, at);
             at = at.add(OC * IC * S::LANES);
         }
     }
@@ -170,6 +175,7 @@ unsafe fn tile<S: Simd, const OC: usize, const IC: usize, const T: usize>(
     channel: usize,
     shifts: &[isize],
     chunk: Chunk,
+    ahead: *const f32,
     sums: *mut f32,
 ) {
     let mut taps = [0; T];
@@ -190,7 +196,13 @@ unsafe fn tile<S: Simd, const OC: usize, const IC: usize, const T: usize>(
             step::<S, OC, IC, T, true>(&mut acc, dy, x, run.plane_stride, &taps, chunk.head);
             (dy, x) = (dy.add(chunk.head), x.add(chunk.head));
         }
+        let mut ahead = ahead;
         for _ in 0..chunk.vectors {
+            prefetch(ahead);
+            for i in 0..IC {
+                prefetch(x.wrapping_add(i * run.plane_stride + CHUNK).wrapping_offset(taps[T - 1]));
+            }
+            ahead = ahead.wrapping_add(S::LANES);
             step::<S, OC, IC, T, false>(&mut acc, dy, x, run.plane_stride, &taps, 0);
             (dy, x) = (dy.add(S::LANES), x.add(S::LANES));
         }
