@@ -206,10 +206,15 @@ fn even_parts(count: usize, most: usize) -> Vec<usize> {
     (0..=parts).map(|k| k * count / parts).collect()
 }
 
-/// Runs jobs in parallel, or in a loop when the work (multiply-adds) is smaller than the cost of waking threads.
-fn for_each_job(jobs: usize, macs: usize, job: impl Fn(usize) + Send + Sync) {
+/// Cost of a convolution in multiply-adds, the transport of one float counted as sixteen.
+fn work(inputs: usize, outputs: usize, taps: usize, layout: PlaneLayout, batch: usize) -> usize {
+    (inputs * outputs * taps + 16 * (inputs + outputs)) * layout.height * layout.width * batch
+}
+
+/// Runs jobs in parallel, or in a loop when the work is smaller than the cost of waking threads.
+fn for_each_job(jobs: usize, work: usize, job: impl Fn(usize) + Send + Sync) {
     const WORTH_WAKING: usize = 1 << 20;
-    if jobs == 1 || macs < WORTH_WAKING {
+    if jobs == 1 || work < WORTH_WAKING {
         (0..jobs).for_each(job);
     } else {
         (0..jobs).into_par_iter().with_max_len(1).for_each(job);
@@ -232,31 +237,32 @@ struct TilePlan {
     pieces: usize,
     images_per_job: usize,
     blocks_per_job: usize,
-    macs: usize,
+    work: usize,
 }
 
 impl TilePlan {
     fn new(isa: Isa, inputs: usize, outputs: usize, taps: usize, layout: PlaneLayout, batch: usize) -> Self {
         /// Floats of the inputs of a piece: a part of the second cache.
         const PIECE_FLOATS: usize = 64 * 1024;
+        const MAX_PIECE: usize = 16 * 1024;
         /// Positions below which a job's weights cost more to load than to use.
         const MIN_POSITIONS: usize = 1024;
         const MIN_JOBS: usize = 12;
-        const MIN_JOB_MACS: usize = 1 << 19;
+        const MIN_JOB_WORK: usize = 1 << 19;
         let blocks = even_parts(outputs, conv_tile::max_out_channels(isa));
         let in_block = inputs.min((288 / taps).max(8));
         let (start, end) = tile_range(layout);
         let positions = end - start;
-        let pieces = positions.div_ceil((PIECE_FLOATS / in_block).max(512));
+        let pieces = positions.div_ceil((PIECE_FLOATS / in_block).clamp(512, MAX_PIECE));
         let piece = positions.div_ceil(pieces).next_multiple_of(LINE);
         let pieces = positions.div_ceil(piece);
         let images_per_job = MIN_POSITIONS.div_ceil(piece).min(batch);
-        let macs = inputs * outputs * taps * layout.height * layout.width * batch;
+        let work = work(inputs, outputs, taps, layout, batch);
         let position_jobs = pieces * batch.div_ceil(images_per_job);
         let splits =
-            MIN_JOBS.div_ceil(position_jobs).min((macs / position_jobs / MIN_JOB_MACS).max(1)).min(blocks.len() - 1);
+            MIN_JOBS.div_ceil(position_jobs).min((work / position_jobs / MIN_JOB_WORK).max(1)).min(blocks.len() - 1);
         let blocks_per_job = (blocks.len() - 1).div_ceil(splits);
-        Self { in_channels: inputs, blocks, in_block, start, end, piece, pieces, images_per_job, blocks_per_job, macs }
+        Self { in_channels: inputs, blocks, in_block, start, end, piece, pieces, images_per_job, blocks_per_job, work }
     }
 }
 
@@ -278,7 +284,7 @@ impl TileJob<'_> {
         let plan = self.plan;
         let block_jobs = (plan.blocks.len() - 1).div_ceil(plan.blocks_per_job);
         let image_jobs = self.x.batch.div_ceil(plan.images_per_job);
-        for_each_job(image_jobs * plan.pieces * block_jobs, plan.macs, |job| {
+        for_each_job(image_jobs * plan.pieces * block_jobs, plan.work, |job| {
             let (rest, blocks) = (job / block_jobs, job % block_jobs);
             let (images, piece) = (rest / plan.pieces, rest % plan.pieces);
             let first = blocks * plan.blocks_per_job;

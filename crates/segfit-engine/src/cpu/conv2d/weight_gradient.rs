@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 use segfit::network::layout::{LINE, PlaneLayout};
 
-use super::{Shared, even_parts, for_each_job, pixel_range};
+use super::{Shared, even_parts, for_each_job, pixel_range, work};
 use crate::cpu::kernels::conv_weight_lanes::{self, LaneRun};
 use crate::cpu::kernels::conv_weight_tile::{self, MAX_SHIFTS, WeightRun, channel_sums};
 use crate::cpu::planes::Planes;
@@ -47,7 +47,7 @@ pub(super) struct WeightPlan {
     pieces: usize,
     /// Starts of the parts, in pieces of all images, and their end.
     parts: Vec<usize>,
-    macs: usize,
+    work: usize,
 }
 
 /// The piece of the tensors that a job works on.
@@ -105,7 +105,7 @@ impl WeightPlan {
         const PIECE_FLOATS: usize = 128 * 1024;
         const MAX_PIECE: usize = 8192;
         const MIN_JOBS: usize = 12;
-        const MIN_JOB_MACS: usize = 1 << 19;
+        const MIN_JOB_WORK: usize = 1 << 19;
         let taps = shifts.len();
         assert!(taps <= MAX_SHIFTS, "kernel of {taps} positions");
         let lanes = Lanes::choose(isa, in_channels, out_channels, taps);
@@ -116,9 +116,9 @@ impl WeightPlan {
         let pieces = positions.div_ceil((PIECE_FLOATS / planes).min(MAX_PIECE));
         let piece = positions.div_ceil(pieces).next_multiple_of(LINE);
         let pieces = positions.div_ceil(piece);
-        let macs = in_channels * out_channels * taps * layout.height * layout.width * batch;
+        let work = work(in_channels, out_channels, taps, layout, batch);
         let groups = (out_groups.len() - 1) * (in_groups.len() - 1);
-        let parts = MIN_JOBS.div_ceil(groups).min((macs / groups / MIN_JOB_MACS).max(1)).min(pieces * batch);
+        let parts = MIN_JOBS.div_ceil(groups).min((work / groups / MIN_JOB_WORK).max(1)).min(pieces * batch);
         let parts = even_parts(pieces * batch, (pieces * batch).div_ceil(parts));
         let shifts = match lanes {
             Lanes::Inputs => shifts.iter().rev().map(|s| -s).collect(),
@@ -136,7 +136,7 @@ impl WeightPlan {
             piece,
             pieces,
             parts,
-            macs,
+            work,
         }
     }
 
@@ -171,7 +171,7 @@ impl WeightPlan {
             let at = scratch.as_mut_ptr();
             (Shared(at), Shared(at.wrapping_add(parts * self.weights())))
         };
-        for_each_job(in_groups * out_groups * parts, self.macs, |job| {
+        for_each_job(in_groups * out_groups * parts, self.work, |job| {
             let (part, group) = (job / (in_groups * out_groups), job % (in_groups * out_groups));
             let (out_group, in_group) = (group / in_groups, group % in_groups);
             let (weights_at, biases_at) = (weights_at, biases_at);
