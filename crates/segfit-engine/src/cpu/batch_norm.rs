@@ -340,10 +340,10 @@ mod tests {
             truth(&moved).y.iter().zip(&p.dy).map(|(y, d)| y * f64::from(*d)).sum::<f64>()
         };
         let dz = run(&p, Isa::detect(), 0, false)[3].clone();
-        for i in 0..p.z.len() {
+        for (i, d) in dz.iter().enumerate() {
             let step = |by: f32| p.z.iter().enumerate().map(|(k, v)| if k == i { v + by } else { *v }).collect();
             let slope = (value(step(1e-3)) - value(step(-1e-3))) / 2e-3;
-            assert!((slope - f64::from(dz[i])).abs() < 2e-3, "{i}: {slope} {}", dz[i]);
+            assert!((slope - f64::from(*d)).abs() < 2e-3, "{i}: {slope} {d}");
         }
     }
 

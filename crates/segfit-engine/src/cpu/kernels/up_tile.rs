@@ -232,47 +232,99 @@ dispatch!(
     )
 );
 
+/// Adds the products of one vector of pixels, of which `n` are valid.
 #[inline(always)]
-unsafe fn weight_tile<S: Lanes, const IC: usize>(
+unsafe fn weight_step<S: Lanes, const IC: usize, const BIAS: bool>(
+    x: *const f32,
+    x_plane: usize,
+    dy: *const f32,
+    dy_stride: usize,
+    n: usize,
+    sums: &mut [[S::V; 4]; IC],
+    plain: &mut [S::V; 4],
+) {
+    // SAFETY: only valid pixels are read.
+    unsafe {
+        let square = load_square::<S>(dy, dy_stride, n);
+        for (i, s) in sums.iter_mut().enumerate() {
+            let v = S::load_upto(x.add(i * x_plane), n);
+            for t in 0..4 {
+                s[t] = S::fma(v, square[t], s[t]);
+            }
+        }
+        if BIAS {
+            for t in 0..4 {
+                plain[t] = S::add(plain[t], square[t]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn weight_tile<S: Lanes, const IC: usize, const BIAS: bool>(
     x: *const f32,
     dy: *const f32,
     g: UpRows,
     dw: *mut f32,
     dw_stride: usize,
-    db: Option<&mut f32>,
+    db: &mut f32,
 ) {
     // SAFETY: only pixels and dw are touched.
     unsafe {
         let (mut sums, mut plain) = ([[S::zero(); 4]; IC], [S::zero(); 4]);
         for r in 0..g.count {
-            let mut column = 0;
-            while column < g.width {
-                let n = g.width - column;
-                let square = load_square::<S>(dy.add(2 * r * g.large.0 + 2 * column), g.large.0, n);
-                for (i, s) in sums.iter_mut().enumerate() {
-                    let v = S::load_upto(x.add(i * g.small.1 + r * g.small.0 + column), n);
-                    for t in 0..4 {
-                        s[t] = S::fma(v, square[t], s[t]);
-                    }
-                }
-                if db.is_some() {
-                    for t in 0..4 {
-                        plain[t] = S::add(plain[t], square[t]);
-                    }
-                }
-                column += S::LANES;
+            let (xr, dr) = (x.add(r * g.small.0), dy.add(2 * r * g.large.0));
+            let mut c = 0;
+            while c + S::LANES <= g.width {
+                let whole = S::LANES;
+                weight_step::<S, IC, BIAS>(
+                    xr.add(c),
+                    g.small.1,
+                    dr.add(2 * c),
+                    g.large.0,
+                    whole,
+                    &mut sums,
+                    &mut plain,
+                );
+                c += S::LANES;
+            }
+            if c < g.width {
+                let n = g.width - c;
+                weight_step::<S, IC, BIAS>(xr.add(c), g.small.1, dr.add(2 * c), g.large.0, n, &mut sums, &mut plain);
             }
         }
         for (i, s) in sums.iter().enumerate() {
-            for t in 0..4 {
-                *dw.add(i * dw_stride + t) += S::sum(s[t]);
+            for (t, v) in s.iter().enumerate() {
+                *dw.add(i * dw_stride + t) += S::sum(*v);
             }
         }
-        if let Some(db) = db {
+        if BIAS {
             *db += S::sum(S::add(S::add(plain[0], plain[1]), S::add(plain[2], plain[3])));
         }
     }
 }
+
+/// Calls the tile for `IC` input channels; the first tile also sums the bias gradient.
+#[inline(always)]
+unsafe fn weight_block<S: Lanes, const IC: usize>(
+    first: bool,
+    x: *const f32,
+    dy: *const f32,
+    g: UpRows,
+    dw: *mut f32,
+    dw_stride: usize,
+    db: &mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        if first {
+            weight_tile::<S, IC, true>(x, dy, g, dw, dw_stride, db);
+        } else {
+            weight_tile::<S, IC, false>(x, dy, g, dw, dw_stride, db);
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn weight_rows<S: Lanes>(
     x: *const f32,
@@ -283,25 +335,20 @@ unsafe fn weight_rows<S: Lanes>(
     dw_stride: usize,
     db: &mut f32,
 ) {
-    let (mut i, mut db) = (0, Some(db));
+    let mut i = 0;
     // SAFETY: the caller's.
     unsafe {
         while i < in_channels {
-            let (from, to, bias) = (x.add(i * g.small.1), dw.add(i * dw_stride), db.take());
-            let left = in_channels - i;
-            if left >= 4 {
-                // Sixteen sums, and four squares: AVX2 has registers for half of that.
-                if S::REGISTERS >= 32 {
-                    weight_tile::<S, 4>(from, dy, g, to, dw_stride, bias);
-                    i += 4;
-                    continue;
-                }
-            }
-            if left >= 2 {
-                weight_tile::<S, 2>(from, dy, g, to, dw_stride, bias);
+            let (from, to, left) = (x.add(i * g.small.1), dw.add(i * dw_stride), in_channels - i);
+            // Four channels need sixteen sums and four squares: too many registers for AVX2.
+            if left >= 4 && S::REGISTERS >= 32 {
+                weight_block::<S, 4>(i == 0, from, dy, g, to, dw_stride, db);
+                i += 4;
+            } else if left >= 2 {
+                weight_block::<S, 2>(i == 0, from, dy, g, to, dw_stride, db);
                 i += 2;
             } else {
-                weight_tile::<S, 1>(from, dy, g, to, dw_stride, bias);
+                weight_block::<S, 1>(i == 0, from, dy, g, to, dw_stride, db);
                 i += 1;
             }
         }
