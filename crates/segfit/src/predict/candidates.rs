@@ -157,7 +157,8 @@ pub(crate) fn mean_error(held: &[HeldOut]) -> f64 {
 pub(crate) fn choose(candidates: &[(ModelKind, Vec<HeldOut>)]) -> Option<ModelKind> {
     let mut best = candidates.first()?;
     for candidate in &candidates[1..] {
-        let gains: Vec<f64> = errors_by_set(&best.1).iter().zip(errors_by_set(&candidate.1)).map(|(a, b)| a - b).collect();
+        let gains: Vec<f64> =
+            errors_by_set(&best.1).iter().zip(errors_by_set(&candidate.1)).map(|(a, b)| a - b).collect();
         let n = gains.len() as f64;
         let mean = gains.iter().sum::<f64>() / n;
         let variance = gains.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
@@ -213,8 +214,7 @@ impl HalfWidths {
             let skill = if grid.is_reference(knot) { 0.0 } else { skill };
             knots.push(HalfWidth { depth: knot.depth, log2_width: knot.log2_width, skill, logit });
         }
-        let inner: Vec<&HalfWidth> =
-            knots.iter().filter(|k| !grid.reference.is(k.depth, k.log2_width)).collect();
+        let inner: Vec<&HalfWidth> = knots.iter().filter(|k| !grid.reference.is(k.depth, k.log2_width)).collect();
         let median = |value: fn(&HalfWidth) -> f64| {
             let mut values: Vec<f64> = inner.iter().map(|k| value(k)).collect();
             values.sort_by(f64::total_cmp);

@@ -7,10 +7,12 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::Measures;
-use super::candidates::{Fitted, HalfWidth, HalfWidths, ModelKind, SMALLEST_STAKE, choose, leave_one_out, logit, mean_error};
+use super::candidates::{
+    Fitted, HalfWidth, HalfWidths, ModelKind, SMALLEST_STAKE, choose, leave_one_out, logit, mean_error,
+};
 use super::interval::{CONFORMAL_SETS, Interval};
 use super::models::FEATURES;
-use super::record::{Record, RecipeId, short_hash};
+use super::record::{RecipeId, Record, short_hash};
 use super::samples::{Samples, SetSamples};
 use super::size::SizeFeatures;
 use crate::error::{Error, Result};
@@ -202,7 +204,13 @@ impl Mapping {
     ///
     /// # Errors
     /// [`Error::Option`] when `constant_dice` is not in 0 to 1; [`Error::Network`] for a network that does not fit together.
-    pub fn predict(&self, measures: &Measures, constant_dice: f64, network: &NetworkSpec, size: usize) -> Result<Prediction> {
+    pub fn predict(
+        &self,
+        measures: &Measures,
+        constant_dice: f64,
+        network: &NetworkSpec,
+        size: usize,
+    ) -> Result<Prediction> {
         if !(0.0..1.0).contains(&constant_dice) {
             let (what, expected) = ("Dice of the constant mask".into(), "0 to below 1".into());
             return Err(Error::Option { what, expected, got: constant_dice.to_string() });
@@ -394,9 +402,18 @@ mod tests {
     fn a_dependence_on_complexity_is_found() {
         let mapping = planted();
         assert_eq!(mapping.shipped, ModelKind::Ridge, "{:?}", mapping.errors);
-        assert!(mapping.errors[&ModelKind::Ridge] < 0.5 * mapping.errors[&ModelKind::MeanCurve], "{:?}", mapping.errors);
+        assert!(
+            mapping.errors[&ModelKind::Ridge] < 0.5 * mapping.errors[&ModelKind::MeanCurve],
+            "{:?}",
+            mapping.errors
+        );
         let retention = |z: f64| mapping.predict(&measures(z), 0.4, &net(2, 4), 128).unwrap().retention.mean;
-        assert!(retention(-1.0) > retention(1.0) + 0.02, "easy images keep more: {} {}", retention(-1.0), retention(1.0));
+        assert!(
+            retention(-1.0) > retention(1.0) + 0.02,
+            "easy images keep more: {} {}",
+            retention(-1.0),
+            retention(1.0)
+        );
     }
 
     #[test]

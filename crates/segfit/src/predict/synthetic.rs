@@ -1,7 +1,7 @@
 //! Records of trainings that never happened, with a planted dependence on complexity, for tests.
 
 use super::Measures;
-use super::record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, Record, RecipeId, short_hash};
+use super::record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record, short_hash};
 use crate::cost::Cost;
 use crate::network::families::{UnetOptions, unet};
 use crate::random::Stream;
