@@ -30,7 +30,7 @@ pub(super) fn better_shape(
     let mut best: Option<(f64, NetworkSpec)> = None;
     for (slope, ratio) in SLOPES.iter().flat_map(|&s| RATIOS.map(|r| (s, r))).filter(|&shape| shape != (0.0, 0.0)) {
         let of_width = |width: usize| -> Result<(SizeRow, NetworkSpec)> {
-            let spec = shaped(&full, &found, width as f64, slope, ratio)?;
+            let spec = shaped(&full, &found, width, slope, ratio)?;
             Ok((SizeRow::of(mapping, subject, &spec, options.size)?.0, spec))
         };
         let Some((row, spec)) = widest(options.full_width, &limits, of_width)? else { continue };
@@ -66,13 +66,14 @@ fn widest(
 }
 
 /// `full` with `width` x 2^(scale + slope (scale - depth / 2)) channels in the encoder and 2^ratio times as many in the
-/// decoder, rounded, at least 1 and at most those of `full`; `found` are the places of its groups.
-fn shaped(full: &NetworkSpec, found: &[Option<Place>], width: f64, slope: f64, ratio: f64) -> Result<NetworkSpec> {
+/// decoder, rounded, at least 1 and at most those of `full`; `found` are the places of its groups. Its base width is `width`,
+/// which the recipe's learning rate follows.
+fn shaped(full: &NetworkSpec, found: &[Option<Place>], width: usize, slope: f64, ratio: f64) -> Result<NetworkSpec> {
     let middle = full.depth as f64 / 2.0;
     let channels = |place: Place, most: usize| {
         let scale = place.scale as f64;
         let decoder = if place.side == Side::Decoder { ratio } else { 0.0 };
-        let exact = width * (scale + slope * (scale - middle) + decoder).exp2();
+        let exact = width as f64 * (scale + slope * (scale - middle) + decoder).exp2();
         (exact.round().max(1.0) as usize).min(most)
     };
     let widths: Widths = full
@@ -81,7 +82,7 @@ fn shaped(full: &NetworkSpec, found: &[Option<Place>], width: f64, slope: f64, r
         .zip(found)
         .filter_map(|(group, place)| place.map(|p| (group.name.clone(), channels(p, group.channels))))
         .collect();
-    full.with_widths(&widths)
+    Ok(NetworkSpec { base_width: width, ..full.with_widths(&widths)? })
 }
 
 #[cfg(test)]
@@ -91,14 +92,14 @@ mod tests {
     use crate::predict::{DatasetId, SizeFeatures};
 
     fn options() -> NetworkOptions {
-        NetworkOptions { family: "unet".into(), in_channels: 1, classes: 2, full_width: 16, depth: 4, size: 64 }
+        NetworkOptions { family: "unet".into(), in_channels: 1, classes: 2, full_width: 16, depth: 4, size: 128 }
     }
 
     #[test]
     fn slope_and_ratio_can_be_read_back_from_the_channels() {
         let full = options().network(64, 4).unwrap();
         let found = places(&full).unwrap();
-        let spec = shaped(&full, &found, 16.0, -0.5, -1.0).unwrap();
+        let spec = shaped(&full, &found, 16, -0.5, -1.0).unwrap();
         let channels = |name: &str| spec.group(name).unwrap().channels;
         assert_eq!(
             (channels("enc0"), channels("enc2"), channels("enc4")),
@@ -108,7 +109,7 @@ mod tests {
         assert_eq!(channels("dec2"), 32, "half of the encoder");
         let features = SizeFeatures::of(&spec).unwrap();
         assert!((features.decoder_ratio + 1.0).abs() < 0.05, "{}", features.decoder_ratio);
-        let uniform = shaped(&full, &found, 16.0, 0.0, 0.0).unwrap();
+        let uniform = shaped(&full, &found, 16, 0.0, 0.0).unwrap();
         assert_eq!(uniform.widths(), options().network(16, 4).unwrap().widths());
     }
 
@@ -120,17 +121,25 @@ mod tests {
             constant_dice: 0.4,
         };
         let row = |mapping: &Mapping, width| {
-            SizeRow::of(mapping, &subject("f"), &options().network(width, 4).unwrap(), 64).unwrap().0
+            SizeRow::of(mapping, &subject("f"), &options().network(width, 4).unwrap(), 128).unwrap().0
         };
         // Noisy records: intervals far wider than any gain.
         let noisy = Mapping::fit(&records(&World { sets: 5, noise: 0.05, ..World::default() })).unwrap();
         let none = better_shape(&noisy, &subject("f"), &options(), &Budgets::default(), &row(&noisy, 2)).unwrap();
         assert!(none.is_none());
-        // Records without any scatter: the model is sure, and a shape with more effective width for fewer weights is taken.
+        // Records without any scatter of uniform networks only: what a shape does is still unknown.
         let sure = Mapping::fit(&records(&World { sets: 5, ..World::default() })).unwrap();
-        let uniform = row(&sure, 2);
-        let spec = better_shape(&sure, &subject("f"), &options(), &Budgets::default(), &uniform).unwrap().unwrap();
-        let (shape, _) = SizeRow::of(&sure, &subject("f"), &spec, 64).unwrap();
+        for width in [2, 4, 8] {
+            let uniform = row(&sure, width);
+            let found = better_shape(&sure, &subject("f"), &options(), &Budgets::default(), &uniform).unwrap();
+            assert_eq!(found.map(|s| s.widths()), None, "width {width}");
+        }
+        // Shapes were calibrated, without scatter: more effective width for no more weights is taken.
+        let shaped = Mapping::fit(&records(&World { sets: 5, shapes: true, ..World::default() })).unwrap();
+        let uniform = row(&shaped, 2);
+        let spec = better_shape(&shaped, &subject("f"), &options(), &Budgets::default(), &uniform).unwrap().unwrap();
+        let (shape, prediction) = SizeRow::of(&shaped, &subject("f"), &spec, 128).unwrap();
+        assert!(!prediction.extrapolated, "{:?}", prediction.reasons);
         assert!(shape.params <= uniform.params && shape.retention.mean > uniform.retention.mean);
     }
 }

@@ -77,11 +77,11 @@ mod tests {
         let expected = [
             "plan for cells: most accurate within the budgets, fewest parameters on a tie",
             "",
-            "unet, input 128x128  chosen        full",
-            "base width                2          64",
-            "depth                     4           4",
-            "parameters           30,998  31,045,506  1002x less",
-            "MACs per image        12.7M       12.0G   950x less",
+            "unet, input 128x128   chosen        full",
+            "base width                 2          64",
+            "depth                      4           4",
+            "parameters            30,998  31,045,506  1002x less",
+            "MACs per image         12.7M       12.0G   950x less",
         ];
         assert_eq!(first, expected, "{table}");
     }

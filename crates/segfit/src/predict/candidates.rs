@@ -75,15 +75,20 @@ impl Fitted {
         Ok(Self { grid, model, reference: Reference::fit(sets) })
     }
 
-    /// Predicts; depths that were not calibrated are taken for the nearest that was.
-    pub(crate) fn estimate(&self, measures: &Measures, constant_dice: f64, size: &SizeFeatures) -> Estimate {
-        let depth = self.grid.nearest_depth(size.depth);
+    /// Skill at a depth and effective log2 width.
+    pub(crate) fn skill(&self, measures: &Measures, depth: usize, log2_width: f64) -> f64 {
+        let depth = self.grid.nearest_depth(depth);
         let curve = match &self.model {
             AnyModel::MeanCurve(m) => m.curve(&self.grid, depth, measures),
             AnyModel::PaperForm(m) => m.curve(&self.grid, depth, measures),
             AnyModel::Ridge(m) => m.curve(&self.grid, depth, measures),
         };
-        let skill = curve.at(size.log2_width);
+        curve.at(log2_width)
+    }
+
+    /// Predicts; depths that were not calibrated are taken for the nearest that was.
+    pub(crate) fn estimate(&self, measures: &Measures, constant_dice: f64, size: &SizeFeatures) -> Estimate {
+        let skill = self.skill(measures, size.depth, size.log2_width);
         let reference = self.reference.dice(measures, constant_dice);
         let stake = (reference - constant_dice) / reference;
         let retention = (1.0 - (1.0 - skill) * stake).max(0.0);
