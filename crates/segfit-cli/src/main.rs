@@ -5,7 +5,9 @@ mod context;
 mod data_options;
 mod failure;
 mod network_options;
+mod subject;
 mod table;
+mod together;
 mod units;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -81,8 +83,9 @@ fn run(command: Command, global: &Global) -> anyhow::Result<()> {
         Command::Phantom(args) => phantom::run(&args, global),
         Command::Bench(args) => bench::run(&args, global),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "segfit", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "segfit", &mut script);
+            Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
         }
     }
 }
