@@ -4,10 +4,12 @@ mod commands;
 mod context;
 mod data_options;
 mod failure;
+mod interrupt;
 mod network_options;
 mod subject;
 mod table;
 mod together;
+mod training;
 mod units;
 
 use clap::{CommandFactory as _, Parser, Subcommand};

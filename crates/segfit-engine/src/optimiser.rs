@@ -235,3 +235,91 @@ pub fn learning_rate(step: usize, steps: usize, warmup_share: f32, peak: f32) ->
     let progress = (step - warmup) as f64 / (steps.saturating_sub(warmup)).max(1) as f64;
     (f64::from(peak) * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())) as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::trial::{noise, same_bits_for_all_threads};
+
+    /// Parameters after each of five steps of `torch.optim.AdamW` (float32, 2.x) with the gradients and rates of the test.
+    const PYTORCH: [[f64; 6]; 5] = [
+        [0.989000022, -1.98800004, 0.489500999, 2.98699999, 0.239999995, -0.740000129],
+        [0.98010993, -1.97945809, 0.473505437, 2.97564793, 0.22069636, -0.720696628],
+        [0.957550764, -1.95749056, 0.447186351, 2.94925189, 0.191956326, -0.691956699],
+        [0.935320258, -1.94317997, 0.410493195, 2.92652655, 0.153539911, -0.653540432],
+        [0.898107052, -1.91508877, 0.363343328, 2.88744545, 0.105178036, -0.605178714],
+    ];
+
+    #[test]
+    fn five_steps_give_pytorchs_numbers() {
+        for isa in Isa::available() {
+            let mut p = [1.0_f32, -2.0, 0.5, 3.0, 0.25, -0.75];
+            let mut adam = AdamW::new(6, AdamWOptions::default(), &[(0..4, 0.1)]);
+            for (s, expected) in PYTORCH.iter().enumerate() {
+                let (sign, step) = (if s % 2 == 0 { 1.0 } else { -0.5 }, s as f32);
+                let first = [0.1_f32, -0.2, 1e-4, 3.0].map(|g| g * sign + 0.01 * step);
+                let g: Vec<f32> = first.into_iter().chain([2.0, -1e-3].map(|g: f32| g * (step + 1.0))).collect();
+                adam.update(isa, &mut p, &g, 0.01 * (step + 1.0));
+                for (a, b) in p.iter().zip(expected) {
+                    assert!((f64::from(*a) - b).abs() < 3e-7 * (1.0 + b.abs()), "{} step {s}: {a} {b}", isa.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn decay_reaches_its_ranges_only_and_steps_have_the_same_bits_for_any_number_of_threads() {
+        let n = 100_003;
+        let mut adam = AdamW::new(n, AdamWOptions::default(), &[(10..20, 0.5), (50..90_000, 0.1)]);
+        let mut p = vec![1.0; n];
+        adam.update(Isa::detect(), &mut p, &vec![0.0; n], 0.1);
+        for (i, v) in p.iter().enumerate() {
+            let decay = if (10..20).contains(&i) { 0.5 } else { f32::from((50..90_000).contains(&i)) * 0.1 };
+            assert!((v - (1.0 - 0.1 * decay)).abs() < 1e-7, "{i} {v}");
+        }
+        same_bits_for_all_threads(|isa| {
+            let (mut p, mut adam) = (noise(n, 1), AdamW::new(n, AdamWOptions::default(), &[(0..n, 0.1)]));
+            let mut ema = p.clone();
+            for step in 0..3 {
+                let mut g = noise(n, 2 + step);
+                clip(isa, &mut g, 1.0);
+                adam.update(isa, &mut p, &g, 0.1);
+                update_ema(isa, &mut ema, &p, 0.9);
+            }
+            [p, adam.m, adam.v, ema].concat()
+        });
+    }
+
+    #[test]
+    fn clipping_scales_to_the_norm_and_leaves_small_gradients_alone() {
+        for isa in Isa::available() {
+            let mut g = [3.0, 4.0];
+            assert!((clip(isa, &mut g, 10.0) - 5.0).abs() < 1e-12);
+            assert_eq!(g, [3.0, 4.0]);
+            assert!((clip(isa, &mut g, 1.0) - 5.0).abs() < 1e-12);
+            assert!((g[0] - 0.6).abs() < 1e-6 && (g[1] - 0.8).abs() < 1e-6, "{g:?}");
+        }
+        let many = noise(70_001, 1);
+        let squares: f64 = many.iter().map(|v| f64::from(*v).powi(2)).sum();
+        assert!((norm(&many) / squares.sqrt() - 1.0).abs() < 1e-12);
+        assert_eq!(norm(&[]), 0.0);
+    }
+
+    #[test]
+    fn descent_and_moving_average_of_three_numbers() {
+        for isa in Isa::available() {
+            let mut p = [1.0, 2.0, 3.0];
+            sgd(isa, &mut p, &[1.0, 0.0, -2.0], 0.5);
+            assert_eq!(p, [0.5, 2.0, 4.0]);
+            let mut ema = [1.0, 0.0, 8.0];
+            update_ema(isa, &mut ema, &p, 0.75);
+            assert_eq!(ema, [0.875, 0.5, 7.0]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "bad range")]
+    fn overlapping_ranges_of_decay_are_refused() {
+        let _ = AdamW::new(10, AdamWOptions::default(), &[(0..5, 0.1), (4..6, 0.1)]);
+    }
+}

@@ -1,6 +1,8 @@
-//! The twelve development sets: counts, foreground, splits, speed of memory, and fingerprints that survive a copy.
+//! The twelve development sets: counts, foreground, splits, speed, and fingerprints that survive a copy.
 //!
 //! The sets are not part of the repository: without them the tests say so and pass.
+
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "skipped tests and measured times are told")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -90,4 +92,23 @@ fn a_fingerprint_survives_a_copy_another_cache_and_another_number_of_threads_but
     let changed = copy.path().join("masks/000.png");
     std::fs::copy(copy.path().join("masks/001.png"), &changed).unwrap();
     assert_ne!(Dataset::open(&options).unwrap().fingerprint, here.fingerprint);
+}
+
+#[test]
+fn opening_takes_well_under_a_second() {
+    let Some(folder) = data() else { return };
+    for (name, ..) in SETS {
+        let options = Options::new(folder.join(name));
+        let seconds = (0..3).map(|_| {
+            let start = std::time::Instant::now();
+            let set = Dataset::open(&options).unwrap();
+            let opened = start.elapsed().as_secs_f64();
+            let all: Vec<usize> = (0..set.pairs.len()).collect();
+            set.load(&all).unwrap();
+            (opened, start.elapsed().as_secs_f64() - opened)
+        });
+        let best = seconds.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+        println!("{name}: open {:.3} s, load {:.3} s", best.0, best.1);
+        assert!(best.0 < if cfg!(debug_assertions) { 10.0 } else { 1.0 }, "{name}: {} s", best.0);
+    }
 }

@@ -1,12 +1,175 @@
-//! `segfit train`.
+//! `segfit train`: train a planned network.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use segfit::files::{read_json, write_atomically, write_json};
+use segfit::network::{NETWORK_FORMAT, NetworkSpec};
+use segfit::recipe::{RECIPE_FORMAT, Recipe};
+use segfit_engine::backend::Backend as _;
+use segfit_engine::cpu::CpuBackend;
+use segfit_engine::material::Material;
+use segfit_engine::segmenter::Segmenter;
+use segfit_engine::trainer::checkpoint_path;
+use serde::Serialize;
+
+use super::evaluate::summary;
 use crate::context::Global;
+use crate::data_options::{DataOptions, InputOptions};
+use crate::interrupt;
+use crate::training::{Training, train};
 
-/// Options.
+/// Train a planned network; can be interrupted and resumed
+///
+/// Everything goes into the folder RUN: network.json, recipe.json, checkpoint.safetensors (to go on after an
+/// interruption), best.safetensors and weights.safetensors (the result), log.jsonl, TensorBoard events, and the test
+/// images' metrics.json and per_image.csv. Ctrl-C saves and stops; the same command goes on, and ends with the same
+/// weights as a training that was never interrupted.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// plan.json of `segfit plan`, or any network.json
+    #[arg(value_name = "PLAN")]
+    plan: PathBuf,
+    #[command(flatten)]
+    data: DataOptions,
+    /// The run's folder
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    #[command(flatten)]
+    input: InputOptions,
+    /// Recipe file instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Optimiser steps, instead of the recipe's
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Stop early when the validation Dice has not risen for N of the 20 reports
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
+    /// Only go on with an interrupted training; an error if there is none
+    #[arg(long)]
+    resume: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    run: PathBuf,
+    params: u64,
+    steps: usize,
+    seconds: f64,
+    seconds_per_epoch: f64,
+    peak_bytes: u64,
+    collapsed: bool,
+    attempts: u32,
+    images: usize,
+    dice: segfit::evaluate::Interval,
+    iou: segfit::evaluate::Interval,
+}
 
 /// Runs it.
-pub fn run(_args: &Args, _global: &Global) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    let network = read_network(&args.plan)?;
+    let recipe = recipe(args)?;
+    if args.resume && !checkpoint_path(&args.out).exists() {
+        bail!("{} holds no checkpoint to resume from; leave out --resume to begin", args.out.display());
+    }
+    let dataset = args.data.open(global)?;
+    check_fit(&network, dataset.channels, dataset.classes, &args.plan)?;
+    let material = Material::prepare(&dataset, &recipe.input)?;
+    interrupt::listen()?;
+    let backend = CpuBackend::detect();
+    std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
+    copy_inputs(args)?;
+    let training = Training {
+        network: &network,
+        recipe: &recipe,
+        dataset: &dataset,
+        material: &material,
+        seed: global.seed,
+        folder: &args.out,
+        patience: args.patience,
+        title: "train",
+    };
+    let (run, done, attempt) = train(&backend, &training, global)?;
+    let trained = &done.trained;
+    let normalisation = material.normalisation.clone();
+    let mut segmenter = Segmenter::new(&backend, &network, trained.weights.clone(), normalisation, recipe.input);
+    let metrics = material.evaluate(&mut segmenter)?;
+    write_json(&run.path.join("metrics.json"), &metrics)?;
+    write_atomically(&run.path.join("per_image.csv"), segfit::evaluate::per_image_csv(&metrics)?.as_bytes())?;
+    let epoch_steps = material.train.len() as f64 / recipe.batch as f64;
+    let report = Report {
+        run: run.path.clone(),
+        params: segfit::cost::parameters(&network)?,
+        steps: trained.steps,
+        seconds: trained.seconds,
+        seconds_per_epoch: trained.seconds / trained.steps_here.max(1) as f64 * epoch_steps,
+        peak_bytes: trained.bytes,
+        collapsed: done.collapsed,
+        attempts: attempt + 1,
+        images: metrics.images,
+        dice: metrics.dice,
+        iou: metrics.iou,
+    };
+    let warning = if report.collapsed { "\nwarning: every attempt collapsed to a constant mask\n" } else { "" };
+    let text = format!(
+        "{} weights trained for {} steps in {:.1} s ({:.2} s per epoch) on {}\n{}{warning}",
+        report.params,
+        report.steps,
+        report.seconds,
+        report.seconds_per_epoch,
+        backend.name(),
+        summary(&metrics)
+    );
+    global.print(&report, &text)
+}
+
+/// The network of a plan.json, or a network.json.
+pub fn read_network(path: &Path) -> Result<NetworkSpec> {
+    let spec: NetworkSpec = match read_json::<segfit::plan::Plan>(path, segfit::plan::PLAN_FORMAT) {
+        Ok(plan) => plan.spec,
+        Err(plan_error) => read_json(path, NETWORK_FORMAT)
+            .map_err(|_| plan_error)
+            .with_context(|| format!("{} is neither a plan nor a network", path.display()))?,
+    };
+    spec.validate()?;
+    Ok(spec)
+}
+
+fn recipe(args: &Args) -> Result<Recipe> {
+    let mut recipe = match &args.recipe {
+        Some(path) => read_json(path, RECIPE_FORMAT)?,
+        None => Recipe::r0(args.input.spec()),
+    };
+    if let Some(steps) = args.steps {
+        recipe.steps = steps;
+        recipe.name = format!("{}-{steps}", recipe.name);
+    }
+    Ok(recipe)
+}
+
+/// Images and network must agree before anything is written.
+fn check_fit(network: &NetworkSpec, channels: usize, classes: usize, plan: &Path) -> Result<()> {
+    if (network.in_channels(), network.classes) == (channels, classes) {
+        return Ok(());
+    }
+    bail!(
+        "{} is for images of {} channel(s) and {} classes, the data set has {channels} and {classes}",
+        plan.display(),
+        network.in_channels(),
+        network.classes
+    )
+}
+
+/// The plan and, where it lies beside it, the profile are kept with the run.
+fn copy_inputs(args: &Args) -> Result<()> {
+    let beside = args.plan.with_file_name("profile.json");
+    for (from, name) in [(args.plan.clone(), "plan.json"), (beside, "profile.json")] {
+        let is_plan = read_json::<serde_json::Value>(&from, segfit::plan::PLAN_FORMAT).is_ok();
+        if from.exists() && (name == "profile.json" || is_plan) {
+            let bytes = std::fs::read(&from).with_context(|| from.display().to_string())?;
+            write_atomically(&args.out.join(name), &bytes)?;
+        }
+    }
+    Ok(())
 }

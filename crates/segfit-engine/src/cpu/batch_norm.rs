@@ -222,3 +222,165 @@ fn fold_bias(bias: &mut [f32], scale: &[f32], shift: &[f32]) {
         *b = *b * s + t;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::trial::{Tensor, distance, noise, same_bits_for_all_threads, wide};
+
+    const EPS: f32 = 1e-5;
+
+    struct Problem {
+        shape: (usize, usize, (usize, usize)),
+        z: Vec<f32>,
+        dy: Vec<f32>,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+        relu: bool,
+    }
+
+    /// What PyTorch's batch norm gives, in f64.
+    struct Truth {
+        y: Vec<f64>,
+        mean: Vec<f64>,
+        var: Vec<f64>,
+        dz: Vec<f64>,
+        dgamma: Vec<f64>,
+        dbeta: Vec<f64>,
+    }
+
+    fn problem(shape: (usize, usize, (usize, usize)), relu: bool, seed: u64) -> Problem {
+        let (batch, channels, (h, w)) = shape;
+        let n = batch * channels * h * w;
+        let z = noise(n, seed).iter().enumerate().map(|(i, v)| 2.0 * v + (i / (h * w) % channels) as f32).collect();
+        let gamma = noise(channels, seed + 1).iter().map(|v| v + 1.5).collect();
+        Problem { shape, z, dy: noise(n, seed + 2), gamma, beta: noise(channels, seed + 3), relu }
+    }
+
+    /// Sums over all values of channel `c`.
+    fn channel_sum(p: &Problem, c: usize, f: impl Fn(usize) -> f64) -> f64 {
+        let (_, channels, (h, w)) = p.shape;
+        (0..p.z.len()).filter(|i| i / (h * w) % channels == c).map(f).sum()
+    }
+
+    fn truth(p: &Problem) -> Truth {
+        let (batch, channels, (h, w)) = p.shape;
+        let (n, z, dy) = ((batch * h * w) as f64, wide(&p.z), wide(&p.dy));
+        let (gamma, beta) = (wide(&p.gamma), wide(&p.beta));
+        let mean: Vec<f64> = (0..channels).map(|c| channel_sum(p, c, |i| z[i]) / n).collect();
+        let var: Vec<f64> = (0..channels).map(|c| channel_sum(p, c, |i| (z[i] - mean[c]).powi(2)) / n).collect();
+        let of = |i: usize| i / (h * w) % channels;
+        let hat = |i: usize| (z[i] - mean[of(i)]) / (var[of(i)] + f64::from(EPS)).sqrt();
+        let plain = |i: usize| gamma[of(i)] * hat(i) + beta[of(i)];
+        let g = |i: usize| if !p.relu || plain(i) > 0.0 { dy[i] } else { 0.0 };
+        let dbeta: Vec<f64> = (0..channels).map(|c| channel_sum(p, c, g)).collect();
+        let dgamma: Vec<f64> = (0..channels).map(|c| channel_sum(p, c, |i| g(i) * hat(i))).collect();
+        let dz = (0..z.len()).map(|i| {
+            let (c, inv_std) = (of(i), 1.0 / (var[of(i)] + f64::from(EPS)).sqrt());
+            gamma[c] * inv_std * (g(i) - dbeta[c] / n - hat(i) * dgamma[c] / n)
+        });
+        let y = (0..z.len()).map(|i| if p.relu { plain(i).max(0.0) } else { plain(i) });
+        Truth { y: y.collect(), dz: dz.collect(), mean, var, dgamma, dbeta }
+    }
+
+    /// y, running mean and variance (from 0 and 1), dz, dgamma, dbeta; dz in the memory of dy if `in_place`.
+    fn run(p: &Problem, isa: Isa, extra: usize, in_place: bool) -> [Vec<f32>; 6] {
+        let (batch, channels, size) = p.shape;
+        let z = Tensor::of(&p.z, batch, channels, size, 1, extra);
+        let mut y = Tensor::garbage(batch, channels, size, 2, extra);
+        let [mut mean, mut saved, mut inv] = [vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]];
+        let (mut var, [mut dgamma, mut dbeta]) = (vec![1.0; channels], [vec![9.0; channels], vec![9.0; channels]]);
+        let (g, b, relu) = (&p.gamma, &p.beta, p.relu);
+        forward_train(isa, &z.planes, &y.planes, g, b, relu, EPS, 0.1, &mut mean, &mut var, &mut saved, &mut inv);
+        let mut dy = Tensor::of(&p.dy, batch, channels, size, 1, extra);
+        let mut other = Tensor::garbage(batch, channels, size, 1, 0);
+        let dz = if in_place { &mut dy } else { &mut other };
+        let (to, from) = (dz.planes, if in_place { dz.planes } else { dy.planes });
+        backward(isa, &z.planes, &from, &to, g, b, &saved, &inv, relu, &mut dgamma, &mut dbeta);
+        let dz = if in_place { &mut dy } else { &mut other };
+        assert!(y.is_intact() && dz.is_intact());
+        [y.planes.read_dense(), mean, var, dz.planes.read_dense(), dgamma, dbeta]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn forward_and_backward_agree_with_pytorchs_formulas_in_f64(
+            batch in 1..4_usize, channels in 1..10_usize, h in 1..34_usize, w in 1..34_usize, relu: bool, in_place: bool,
+            extra in 0..3_usize, seed in 0..1000_u64,
+        ) {
+            prop_assume!(batch * h * w > 1);
+            let p = problem((batch, channels, (h, w)), relu, seed);
+            let (t, n) = (truth(&p), (batch * h * w) as f64);
+            // With a handful of values the variance may be tiny and everything divided by it inexact.
+            prop_assume!(t.var.iter().all(|v| *v > 1e-2));
+            // A value at the ReLU's corner may fall on either side.
+            prop_assume!(!relu || t.y.iter().all(|y| *y == 0.0 || *y > 1e-5));
+            for isa in Isa::available() {
+                let [y, mean, var, dz, dgamma, dbeta] = run(&p, isa, extra, in_place);
+                let running_mean: Vec<f64> = t.mean.iter().map(|m| 0.1 * m).collect();
+                let running_var: Vec<f64> = t.var.iter().map(|v| 0.9 + 0.1 * v * n / (n - 1.0)).collect();
+                prop_assert!(distance(&y, &t.y) < 2e-5, "y {}", distance(&y, &t.y));
+                prop_assert!(distance(&mean, &running_mean) < 1e-6);
+                prop_assert!(distance(&var, &running_var) < 1e-6);
+                prop_assert!(distance(&dgamma, &t.dgamma) < 2e-5);
+                prop_assert!(distance(&dbeta, &t.dbeta) < 1e-5);
+                prop_assert!(distance(&dz, &t.dz) < 1e-4, "dz {}", distance(&dz, &t.dz));
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_is_the_slope_of_the_forward_pass() {
+        let p = problem((2, 2, (3, 5)), true, 5);
+        let value = |z: Vec<f32>| {
+            let moved = Problem { z, gamma: p.gamma.clone(), beta: p.beta.clone(), dy: p.dy.clone(), ..p };
+            truth(&moved).y.iter().zip(&p.dy).map(|(y, d)| y * f64::from(*d)).sum::<f64>()
+        };
+        let dz = run(&p, Isa::detect(), 0, false)[3].clone();
+        for i in 0..p.z.len() {
+            let step = |by: f32| p.z.iter().enumerate().map(|(k, v)| if k == i { v + by } else { *v }).collect();
+            let slope = (value(step(1e-3)) - value(step(-1e-3))) / 2e-3;
+            assert!((slope - f64::from(dz[i])).abs() < 2e-3, "{i}: {slope} {}", dz[i]);
+        }
+    }
+
+    #[test]
+    fn results_have_the_same_bits_for_any_number_of_threads() {
+        let p = problem((3, 2, (150, 131)), true, 1);
+        same_bits_for_all_threads(|isa| run(&p, isa, 1, true).concat());
+        let p = problem((2, 40, (33, 70)), false, 1);
+        same_bits_for_all_threads(|isa| run(&p, isa, 0, false).concat());
+    }
+
+    #[test]
+    fn a_mean_far_from_zero_keeps_the_variance() {
+        let z: Vec<f32> = noise(64 * 64, 3).iter().map(|v| 1000.0 + v).collect();
+        let p = Problem { z, ..problem((1, 1, (64, 64)), false, 3) };
+        let (t, got) = (truth(&p), run(&p, Isa::detect(), 0, false));
+        let expected = 0.9 + 0.1 * t.var[0] * 4096.0 / 4095.0;
+        assert!((f64::from(got[2][0]) - expected).abs() < 1e-6 * expected, "{} {expected}", got[2][0]);
+    }
+
+    #[test]
+    fn folding_gives_the_network_that_normalises() {
+        let (mut w, mut b) = (vec![1.0, 2.0, 3.0, 4.0], vec![1.0, -1.0]);
+        fold_into_conv(&mut w, &mut b, &[2.0, 10.0], &[0.5, 0.25]);
+        assert_eq!((w, b), (vec![2.0, 4.0, 30.0, 40.0], vec![2.5, -9.75]));
+        let (mut w, mut b) = (vec![1.0, 2.0, 3.0, 4.0], vec![1.0, -1.0]);
+        fold_into_conv_transpose(&mut w, &mut b, 1, &[2.0, 10.0], &[0.5, 0.25]);
+        assert_eq!((w, b), (vec![2.0, 20.0, 6.0, 40.0], vec![2.5, -9.75]));
+    }
+
+    #[test]
+    fn inference_scales_shifts_and_rectifies_in_place() {
+        for isa in Isa::available() {
+            let mut x = Tensor::of(&[1.0, -2.0, 3.0, 4.0, 5.0, 6.0], 1, 2, (1, 3), 1, 1);
+            affine(isa, &x.planes, &x.planes, &[2.0, -1.0], &[1.0, 5.5], true);
+            assert_eq!(x.planes.read_dense(), [3.0, 0.0, 7.0, 1.5, 0.5, 0.0]);
+            assert!(x.is_intact());
+        }
+    }
+}

@@ -328,3 +328,146 @@ fn backward_weights_wide(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: 
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::trial::{Tensor, distance, dot, noise, same_bits_for_all_threads, wide};
+
+    struct Problem {
+        batch: usize,
+        channels: Channels,
+        size: (usize, usize),
+        x: Vec<f32>,
+        dy: Vec<f32>,
+        w: Vec<f32>,
+        bias: Vec<f32>,
+    }
+
+    fn problem(batch: usize, input: usize, output: usize, size: (usize, usize), seed: u64) -> Problem {
+        let (channels, pixels) = (Channels { input, output }, batch * size.0 * size.1);
+        let (x, dy) = (noise(pixels * input, seed), noise(4 * pixels * output, seed + 1));
+        Problem { batch, channels, size, x, dy, w: noise(channels.weights(), seed + 2), bias: noise(output, seed + 3) }
+    }
+
+    /// Calls `f(index in y, index in x, index in w)` for every product of the definition.
+    fn each_product(p: &Problem, mut f: impl FnMut(usize, usize, usize)) {
+        let (Channels { input, output }, (h, w)) = (p.channels, p.size);
+        for (n, o, i) in (0..p.batch).flat_map(|n| (0..output).flat_map(move |o| (0..input).map(move |i| (n, o, i)))) {
+            for (r, c, tap) in (0..h).flat_map(|r| (0..w).flat_map(move |c| (0..4).map(move |tap| (r, c, tap)))) {
+                let y = ((n * output + o) * 2 * h + 2 * r + tap / 2) * 2 * w + 2 * c + tap % 2;
+                f(y, ((n * input + i) * h + r) * w + c, (i * output + o) * 4 + tap);
+            }
+        }
+    }
+
+    /// y, dx, dw and db in f64.
+    fn truth(p: &Problem, relu: bool) -> [Vec<f64>; 4] {
+        let area = 4 * p.size.0 * p.size.1;
+        let of = |k: usize| k / area % p.channels.output;
+        let [x, dy, w] = [&p.x, &p.dy, &p.w].map(|v| wide(v));
+        let mut y: Vec<f64> = (0..dy.len()).map(|k| f64::from(p.bias[of(k)])).collect();
+        let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; p.bias.len()]);
+        each_product(p, |a, b, c| {
+            y[a] += x[b] * w[c];
+            dx[b] += dy[a] * w[c];
+            dw[c] += dy[a] * x[b];
+        });
+        dy.iter().enumerate().for_each(|(k, d)| db[of(k)] += d);
+        if relu {
+            y.iter_mut().for_each(|v| *v = v.max(0.0));
+        }
+        [y, dx, dw, db]
+    }
+
+    /// y, dx (added to `before` if given), dw and db.
+    fn run(p: &Problem, isa: Isa, relu: bool, before: Option<&[f32]>, extra: usize) -> [Vec<f32>; 4] {
+        let (c, large) = (p.channels, (2 * p.size.0, 2 * p.size.1));
+        let x = Tensor::of(&p.x, p.batch, c.input, p.size, 1, extra);
+        let mut y = Tensor::garbage(p.batch, c.output, large, 2, extra);
+        let dy = Tensor::of(&p.dy, p.batch, c.output, large, 1, extra);
+        let mut dx = Tensor::garbage(p.batch, c.input, p.size, 1, extra);
+        if let Some(before) = before {
+            dx.planes.write_dense(before);
+        }
+        let mut packed = vec![9.0; c.weights()];
+        pack(c, &p.w, &mut packed);
+        let layout = x.planes.layout;
+        let mut scratch = vec![f32::NAN; forward_scratch_len(c, layout)];
+        forward(isa, &x.planes, &packed, &p.bias, relu, &y.planes, &mut scratch);
+        let mut scratch = vec![f32::NAN; backward_data_scratch_len(c, layout)];
+        backward_data(isa, &dy.planes, &p.w, &dx.planes, before.is_some(), &mut scratch);
+        let mut scratch = vec![f32::NAN; backward_weights_scratch_len(c, p.batch, layout)];
+        let (mut dw, mut db) = (vec![9.0; c.weights()], vec![9.0; c.output]);
+        backward_weights(isa, &x.planes, &dy.planes, &mut dw, &mut db, &mut scratch);
+        assert!(y.is_intact() && dx.is_intact());
+        [y.planes.read_dense(), dx.planes.read_dense(), dw, db]
+    }
+
+    fn assert_right(p: &Problem, relu: bool, accumulate: bool, extra: usize) {
+        let before = noise(p.x.len(), 77);
+        let mut t = truth(p, relu);
+        if accumulate {
+            t[1].iter_mut().zip(&before).for_each(|(d, b)| *d += f64::from(*b));
+        }
+        for isa in Isa::available() {
+            let got = run(p, isa, relu, accumulate.then_some(before.as_slice()), extra);
+            for (k, (g, t)) in got.iter().zip(&t).enumerate() {
+                let off = distance(g, t);
+                assert!(off < 2e-5, "{} output {k} of {:?} {:?}: {off}", isa.name(), p.channels, p.size);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn all_three_passes_agree_with_the_definition(
+            batch in 1..4_usize, input in 1..14_usize, output in 1..10_usize, h in 1..34_usize, w in 1..34_usize,
+            relu: bool, accumulate: bool, extra in 0..3_usize, seed in 0..1000_u64,
+        ) {
+            assert_right(&problem(batch, input, output, (h, w), seed), relu, accumulate, extra);
+        }
+    }
+
+    #[test]
+    fn wide_layers_agree_with_the_definition_too() {
+        for (input, output, size) in [(128, 32, (5, 3)), (65, 70, (8, 8)), (80, 64, (1, 17))] {
+            let p = problem(2, input, output, size, 1);
+            assert!(p.channels.wide());
+            assert_right(&p, true, true, 1);
+            assert_right(&p, false, false, 0);
+        }
+    }
+
+    #[test]
+    fn backward_is_the_adjoint_of_forward() {
+        for (input, output, size) in [(3, 5, (9, 21)), (64, 64, (6, 7))] {
+            let p = Problem { bias: vec![0.0; output], ..problem(2, input, output, size, 4) };
+            let [y, dx, dw, _] = run(&p, Isa::detect(), false, None, 0);
+            let forward = dot(&y, &p.dy);
+            let scale = dot(&y, &y).sqrt() * dot(&p.dy, &p.dy).sqrt();
+            assert!((forward - dot(&p.x, &dx)).abs() < 1e-6 * scale, "{forward} {}", dot(&p.x, &dx));
+            assert!((forward - dot(&p.w, &dw)).abs() < 1e-6 * scale, "{forward} {}", dot(&p.w, &dw));
+        }
+    }
+
+    #[test]
+    fn results_have_the_same_bits_for_any_number_of_threads() {
+        for (input, output, size) in [(2, 1, (200, 190)), (32, 16, (65, 63)), (128, 64, (16, 16))] {
+            let p = problem(2, input, output, size, 4);
+            same_bits_for_all_threads(|isa| run(&p, isa, false, None, 0).concat());
+        }
+    }
+
+    #[test]
+    fn one_pixel_becomes_a_square() {
+        for isa in Isa::available() {
+            let p =
+                Problem { x: vec![2.0], w: vec![1.0, -2.0, 3.0, 4.0], bias: vec![0.5], ..problem(1, 1, 1, (1, 1), 0) };
+            assert_eq!(run(&p, isa, true, None, 0)[0], [2.5, 0.0, 6.5, 8.5]);
+        }
+    }
+}

@@ -43,3 +43,23 @@ pub fn copy(x: &Planes, y: &Planes) {
 pub fn add(x: &Planes, y: &Planes) {
     for_each_row(x, y, |from, to| to.iter_mut().zip(from).for_each(|(t, f)| *t += f));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::trial::{Tensor, noise};
+
+    #[test]
+    fn copies_and_sums_reach_every_pixel_and_nothing_else() {
+        for (h, w) in [(1, 1), (5, 3), (17, 33), (130, 128)] {
+            let (a, b) = (noise(6 * h * w, 1), noise(6 * h * w, 2));
+            let (x, mut y) = (Tensor::of(&a, 2, 3, (h, w), 1, 2), Tensor::garbage(2, 3, (h, w), 2, 1));
+            copy(&x.planes, &y.planes);
+            assert_eq!(y.planes.read_dense(), a);
+            let z = Tensor::of(&b, 2, 3, (h, w), 0, 2);
+            add(&z.planes, &y.planes);
+            assert_eq!(y.planes.read_dense(), a.iter().zip(&b).map(|(a, b)| a + b).collect::<Vec<_>>());
+            assert!(y.is_intact());
+        }
+    }
+}

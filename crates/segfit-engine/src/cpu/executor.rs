@@ -11,7 +11,7 @@ use super::simd::Isa;
 use super::{batch_norm, copy, max_pool, relu};
 use crate::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use crate::error::{Error, Result};
-use crate::loss::{self, LossValue};
+use crate::loss::{self, LossOptions, LossScratch, LossValue};
 use crate::optimiser::{AdamW, AdamWOptions, sgd, update_ema};
 use crate::state::{ParameterLayout, State, Weights};
 
@@ -70,6 +70,7 @@ struct CpuExecutor {
     convolutions: Vec<Option<Convolution>>,
     norms: Vec<Option<Normalisation>>,
     scratch: Vec<f32>,
+    loss_scratch: Option<LossScratch>,
     /// The moments are in `adamw`.
     state: State,
     gradients: Vec<f32>,
@@ -121,6 +122,7 @@ impl CpuExecutor {
             layout,
             training,
             arena,
+            loss_scratch: train.then(|| LossScratch::new(&tensors[schedule.output])),
             tensors,
             convolutions,
             norms,
@@ -176,10 +178,8 @@ impl CpuExecutor {
 
     fn run_loss(&mut self, kind: LossKind, logits: TensorId, gradient: TensorId, targets: &[u8]) -> LossValue {
         let (logits, gradient) = (self.tensors[logits], self.tensors[gradient]);
-        match kind {
-            LossKind::CrossEntropyDice => loss::cross_entropy_dice(self.isa, &logits, targets, Some(&gradient)),
-            LossKind::BinaryDice => loss::binary_dice(self.isa, &logits, targets, Some(&gradient)),
-        }
+        let scratch = self.loss_scratch.as_mut().expect("compiled for training");
+        loss::loss(self.isa, LossOptions { kind }, &logits, targets, Some(&gradient), scratch)
     }
 
     fn run_backward(&mut self, step: &Step) {

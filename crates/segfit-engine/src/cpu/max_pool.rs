@@ -81,3 +81,82 @@ unsafe fn zero_leftovers(dx: &Planes, image: usize, channel: usize, rows: (usize
         zero_ends(dx.plane(image, channel), out, rows);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::trial::{Tensor, noise, same_bits_for_all_threads};
+
+    /// Maxima, and the gradient added to `dx`.
+    fn oracle(x: &[f32], dy: &[f32], dx: &mut [f32], planes: usize, (h, w): (usize, usize)) -> Vec<f32> {
+        let mut y = Vec::new();
+        for k in 0..planes {
+            for (i, j) in (0..h / 2).flat_map(|i| (0..w / 2).map(move |j| (i, j))) {
+                let square = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| (k * h + 2 * i + a) * w + 2 * j + b);
+                let mut best = square[0];
+                for at in square {
+                    if x[at] > x[best] {
+                        best = at;
+                    }
+                }
+                dx[best] += dy[y.len()];
+                y.push(x[best]);
+            }
+        }
+        y
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn forward_and_backward_agree_with_the_definition_ties_included(
+            batch in 1..4_usize, channels in 1..10_usize, h in 2..34_usize, w in 2..70_usize, levels in 1..40_i32,
+            accumulate: bool, extra in 0..3_usize,
+        ) {
+            let (n, m) = (batch * channels * h * w, batch * channels * (h / 2) * (w / 2));
+            // Few levels make ties, as ReLU's zeros do.
+            let x: Vec<f32> = noise(n, 1).iter().map(|v| (v * levels as f32).round()).collect();
+            let (dy, before) = (noise(m, 2), if accumulate { noise(n, 3) } else { vec![0.0; n] });
+            let mut expected = before.clone();
+            let y_expected = oracle(&x, &dy, &mut expected, batch * channels, (h, w));
+            for isa in Isa::available() {
+                let x = Tensor::of(&x, batch, channels, (h, w), 1, extra);
+                let mut y = Tensor::garbage(batch, channels, (h / 2, w / 2), 1, extra);
+                forward(isa, &x.planes, &y.planes);
+                prop_assert_eq!(y.planes.read_dense(), y_expected.clone());
+                let dy = Tensor::of(&dy, batch, channels, (h / 2, w / 2), 2, extra);
+                let mut dx = Tensor::garbage(batch, channels, (h, w), 1, extra);
+                if accumulate {
+                    dx.planes.write_dense(&before);
+                }
+                backward(isa, &x.planes, &dy.planes, &dx.planes, accumulate);
+                prop_assert_eq!(dx.planes.read_dense(), expected.clone());
+                prop_assert!(y.is_intact() && dx.is_intact());
+            }
+        }
+    }
+
+    #[test]
+    fn results_have_the_same_bits_for_any_number_of_threads() {
+        let x = noise(4 * 201 * 203, 7);
+        same_bits_for_all_threads(|isa| {
+            let x = Tensor::of(&x, 1, 4, (201, 203), 1, 0);
+            let (y, dx) = (Tensor::garbage(1, 4, (100, 101), 1, 0), Tensor::garbage(1, 4, (201, 203), 1, 0));
+            forward(isa, &x.planes, &y.planes);
+            backward(isa, &x.planes, &y.planes, &dx.planes, false);
+            [y.planes.read_dense(), dx.planes.read_dense()].concat()
+        });
+    }
+
+    #[test]
+    fn a_plane_of_one_row_pools_to_nothing() {
+        let x = Tensor::of(&[1.0, 2.0, 3.0], 1, 1, (1, 3), 1, 0);
+        let (y, mut dx) = (Tensor::garbage(1, 1, (0, 1), 1, 0), Tensor::garbage(1, 1, (1, 3), 1, 0));
+        forward(Isa::Portable, &x.planes, &y.planes);
+        backward(Isa::Portable, &x.planes, &y.planes, &dx.planes, false);
+        assert_eq!(dx.planes.read_dense(), [0.0; 3]);
+        assert!(dx.is_intact());
+    }
+}

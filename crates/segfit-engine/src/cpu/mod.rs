@@ -13,5 +13,7 @@ pub mod ordered;
 pub mod planes;
 pub mod relu;
 pub mod simd;
+#[cfg(test)]
+pub(crate) mod trial;
 
 pub use executor::CpuBackend;

@@ -50,3 +50,49 @@ pub fn backward(isa: Isa, y: &Planes, dy: &Planes, dx: &Planes) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::trial::{Tensor, noise};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn forward_and_backward_do_what_the_definition_says(
+            batch in 1..4_usize, channels in 1..10_usize, h in 1..34_usize, w in 1..34_usize, in_place: bool, extra in 0..3_usize,
+        ) {
+            let n = batch * channels * h * w;
+            let (x, dy) = (noise(n, 1), noise(n, 2));
+            for isa in Isa::available() {
+                let mut a = Tensor::of(&x, batch, channels, (h, w), 1, extra);
+                let mut b = Tensor::garbage(batch, channels, (h, w), 2, extra);
+                let y = if in_place { &mut a } else { &mut b };
+                let (to, from) = (y.planes, if in_place { y.planes } else { a.planes });
+                forward(isa, &from, &to);
+                let y = if in_place { &mut a } else { &mut b };
+                prop_assert_eq!(y.planes.read_dense(), x.iter().map(|v| v.max(0.0)).collect::<Vec<_>>());
+                prop_assert!(y.is_intact());
+                let mut g = Tensor::of(&dy, batch, channels, (h, w), 1, extra);
+                let mut o = Tensor::garbage(batch, channels, (h, w), 0, extra);
+                let from = g.planes;
+                backward(isa, &to, &from, if in_place { &from } else { &o.planes });
+                let dx = if in_place { &mut g } else { &mut o };
+                let expected: Vec<f32> = x.iter().zip(&dy).map(|(v, d)| if *v > 0.0 { *d } else { 0.0 }).collect();
+                prop_assert_eq!(dx.planes.read_dense(), expected);
+                prop_assert!(dx.is_intact());
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_a_number_is_not_hidden() {
+        for isa in Isa::available() {
+            let x = Tensor::of(&[f32::NAN, 1.0], 1, 1, (1, 2), 1, 0);
+            forward(isa, &x.planes, &x.planes);
+            assert!(x.planes.read_dense()[0].is_nan(), "{}", isa.name());
+        }
+    }
+}

@@ -39,6 +39,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// The defaults for a folder of images and one of masks; without the latter, masks are optional.
+    #[must_use]
+    pub fn folders(images: impl Into<PathBuf>, masks: Option<PathBuf>) -> Self {
+        let images = images.into();
+        let root = if masks.is_some() { images.parent().unwrap_or(Path::new("")).into() } else { images.clone() };
+        let masks_optional = masks.is_none();
+        Self { images: Some(images), masks, masks_optional, ..Self::new(root) }
+    }
+
     /// The defaults for a folder: masks required, 20% test, 15% of the rest validation, 1 GiB kept.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -122,6 +131,10 @@ impl Dataset {
         let label_map = map_labels(options, listing.declared, &mut masks)?;
         let mut warnings = listing.warnings;
         let pairs = assign(options, listing.items, &listing.split_folder, &mut warnings)?;
+        if !masks.is_empty() && masks.len() < pairs.len() {
+            let without = pairs.len() - masks.len();
+            warnings.push(format!("{without} of {} images have no mask and count as background", pairs.len()));
+        }
         check_foreground(options, &pairs, &masks, &label_map, &mut warnings)?;
         warnings.extend(label_warnings(&label_map, &masks));
         warnings.extend(note_warnings(&scans));
@@ -207,11 +220,8 @@ fn assemble(pair: &Pair, images: &[Raster], mask: Option<(Mask, Option<Vec<u32>>
 }
 
 fn folder_name(options: &Options) -> String {
-    let folder = match (&options.images, options.root.as_os_str().is_empty()) {
-        (Some(images), true) => images,
-        _ => &options.root,
-    };
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+    let folder = if options.root.as_os_str().is_empty() { Path::new(".") } else { &options.root };
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.into());
     folder.file_name().map_or_else(|| "data".into(), |n| n.to_string_lossy().into_owned())
 }
 
@@ -309,9 +319,10 @@ fn fingerprint_of(options: &Options, pairs: &[Pair], scans: &[Scan], map: &Label
         folders.push(("masks/", masks));
     }
     folders.push(("", &options.root));
-    let mut lines = vec![format!("labels {map:?}")];
+    let json = |value: serde_json::Result<String>| value.expect("plain data becomes JSON");
+    let mut lines = vec![format!("labels {}", json(serde_json::to_string(map)))];
     for (pair, scan) in pairs.iter().zip(scans) {
-        lines.push(format!("pair {:?} {:?} {:?}", pair.name, pair.split, pair.source));
+        lines.push(format!("pair {}", json(serde_json::to_string(&(&pair.name, pair.split, &pair.source)))));
         for (path, hash) in pair.image_files().chain(pair.mask.as_deref()).zip(&scan.hashes) {
             lines.push(format!("file {} {}", relative(path, &folders), hash.to_hex()));
         }

@@ -4,12 +4,12 @@ use super::image::{Image, Mask};
 
 /// Okabe and Ito's sky blue: the truth.
 const TRUTH: [f32; 3] = [86.0 / 255.0, 180.0 / 255.0, 233.0 / 255.0];
-/// Okabe and Ito's vermilion: the prediction.
-const PREDICTED: [f32; 3] = [213.0 / 255.0, 94.0 / 255.0, 0.0];
-/// Okabe and Ito's yellow: both.
-const BOTH: [f32; 3] = [240.0 / 255.0, 228.0 / 255.0, 66.0 / 255.0];
+/// Okabe and Ito's yellow: the prediction. Their orange and vermilion are lost on fundus images.
+const PREDICTED: [f32; 3] = [240.0 / 255.0, 228.0 / 255.0, 66.0 / 255.0];
+/// Okabe and Ito's bluish green: both.
+const BOTH: [f32; 3] = [0.0, 158.0 / 255.0, 115.0 / 255.0];
 
-/// The image as RGB in [0, 1] with the objects' inner contours: the prediction vermilion, the truth sky blue, yellow where
+/// The image as RGB in [0, 1] with the objects' inner contours: the prediction yellow, the truth sky blue, green where
 /// they coincide; one pixel wide, one more for every 512 pixels of the shorter side.
 ///
 /// The colours are told apart with every common colour blindness (Okabe and Ito 2008, Color Universal Design). The

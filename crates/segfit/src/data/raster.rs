@@ -34,7 +34,7 @@ impl std::fmt::Display for Note {
             Self::AlphaDropped => "an alpha channel that is not fully opaque was left out",
             Self::FirstPage => "only the first page of a multi-page TIFF was read",
             Self::FirstFrame => "only the first frame of an animation was read",
-            Self::Thresholded => "JPEG masks hold inexact values: they were cut at half (below 128 is 0, else 255)",
+            Self::Thresholded => "JPEG masks hold inexact values: they were cut at half, below 128 to 0, else to 255",
         })
     }
 }

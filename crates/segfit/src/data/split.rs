@@ -113,7 +113,7 @@ pub(crate) fn choose_groups(groups: &[&str], share: f64, purpose: &str) -> Vec<b
 
 /// Gives every image its source and its use.
 ///
-/// The layout's own word comes first, then `split.csv`, then the hash of the sources' names. Validation is carved from
+/// `split.csv` comes first, then the layout's own word (nnU-Net's `imagesTs`), then the hash of the sources' names. Validation is carved from
 /// training when nothing names it.
 pub(crate) fn assign(
     options: &Options,
@@ -130,7 +130,7 @@ pub(crate) fn assign(
             Some(rows) => Some(rows.get(&item.name).ok_or_else(|| missing_row(&csv, &item.name))?),
             None => None,
         };
-        splits.push(item.split.or(row.and_then(|r| r.split)));
+        splits.push(row.and_then(|r| r.split).or(item.split));
         sources.push(row.and_then(|r| r.source.clone()).unwrap_or_else(|| item.name.clone()));
     }
     if let Some(unused) = rows.iter().flatten().map(|(n, _)| n).find(|n| !items.iter().any(|i| i.name == **n)) {

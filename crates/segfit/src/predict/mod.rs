@@ -1,1 +1,39 @@
-//! TBD
+//! Predicts the accuracy of every size of a network for a data set, without training.
+//!
+//! [`Record`]s of trained networks are collected, reduced to the skill of [`SetSamples`], and fitted to a [`Mapping`] by
+//! the candidate models of [`ModelKind`]; leave-one-data-set-out chooses the model and gives the intervals. The mapping
+//! then predicts Dice and retention of any network from its widths and the complexity of the images.
+
+mod candidates;
+mod check;
+mod collect;
+mod curve;
+mod interval;
+mod linear;
+mod manifest;
+mod mapping;
+mod models;
+mod monotone;
+mod record;
+mod samples;
+mod size;
+#[cfg(test)]
+pub(crate) mod synthetic;
+pub(crate) mod table;
+
+use std::collections::BTreeMap;
+
+pub use candidates::ModelKind;
+pub use check::{CHECK_FORMAT, Check, ModelScore, check};
+pub use collect::{Collected, Conflict, collect};
+pub use curve::{CURVE_FORMAT, Curve, NetworkOptions, SizeRow, Subject, curve};
+pub(crate) use curve::{reference_in_words, size_rows};
+pub use interval::Interval;
+pub use manifest::{DatasetPath, Job, MANIFEST_FORMAT, Manifest, Sweep};
+pub use mapping::{CalibratedOn, Hull, MAPPING_FORMAT, MARGIN, Mapping, Prediction, ReferenceNetwork, SHAPE_MARGIN};
+pub use record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record};
+pub use samples::{Point, Samples, SetSamples};
+pub use size::{Cell, Place, Side, SizeFeatures, places};
+
+/// Mean over the training images of each complexity measure, by name, for example `jpeg` or `survival@1/4`.
+pub type Measures = BTreeMap<String, f64>;

@@ -65,7 +65,7 @@ pub unsafe trait Lanes: Simd {
         const TERMS: [f32; 5] = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
         // SAFETY: the caller's.
         unsafe {
-            let x = Self::max(x, Self::splat(-87.0));
+            let x = Self::max(Self::splat(-87.0), x);
             let round = Self::splat(ROUND);
             let n = Self::sub(Self::fma(x, Self::splat(std::f32::consts::LOG2_E), round), round);
             let r = Self::fma(n, Self::splat(-LN2_HIGH), x);

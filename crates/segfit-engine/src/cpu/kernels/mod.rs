@@ -3,6 +3,7 @@
 pub mod conv_tile;
 pub mod conv_weight_tile;
 pub mod lanes;
+pub mod loss_rows;
 pub mod norm_rows;
 pub mod pool_rows;
 pub mod up_tile;

@@ -1,0 +1,490 @@
+//! [`Mapping`]: a fitted model with its intervals and its limits, as one JSON file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use super::Measures;
+use super::candidates::{Fitted, HalfWidth, HalfWidths, ModelKind, SMALLEST_STAKE, choose, leave_one_out, logit, mean_error};
+use super::interval::{CONFORMAL_SETS, Interval};
+use super::models::FEATURES;
+use super::record::{Record, RecipeId, short_hash};
+use super::samples::{Samples, SetSamples};
+use super::size::SizeFeatures;
+use crate::error::{Error, Result};
+use crate::files::{read_json, write_json};
+use crate::network::NetworkSpec;
+
+/// `format` of mapping files.
+pub const MAPPING_FORMAT: &str = "segfit-mapping/1";
+
+/// Data sets that a mapping needs at least, so that leaving one out leaves two.
+pub(crate) const SMALLEST_CALIBRATION: usize = 3;
+
+/// Where a mapping comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibratedOn {
+    /// A remark of the person who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Names of the data sets.
+    pub data_sets: Vec<String>,
+    /// Network families.
+    pub families: Vec<String>,
+    /// Base widths.
+    pub widths: Vec<usize>,
+    /// Depths.
+    pub depths: Vec<usize>,
+    /// Base width and depth of the reference network, which retention compares with.
+    pub reference: ReferenceNetwork,
+    /// Rows and columns of the input.
+    pub input_size: usize,
+    /// The recipe of all the trainings.
+    pub recipe: RecipeId,
+    /// Devices and instruction sets.
+    pub engines: Vec<String>,
+    /// Number of records.
+    pub records: usize,
+    /// Data sets that could not be used, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+}
+
+/// The network that retention compares with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceNetwork {
+    /// Channels at full resolution.
+    pub base_width: usize,
+    /// Poolings.
+    pub depth: usize,
+}
+
+/// What was calibrated; outside of it a prediction is an extrapolation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hull {
+    /// Smallest and largest value of each measure over the data sets, widened by [`MARGIN`] of their distance.
+    pub measures: BTreeMap<String, [f64; 2]>,
+    /// The same of the Dice of the best constant mask.
+    pub constant_dice: [f64; 2],
+    /// Range of the calibrated networks' slope over depth, widened by [`SHAPE_MARGIN`] octaves per level.
+    pub slope: [f64; 2],
+    /// Range of the decoder-to-encoder ratio, widened by [`SHAPE_MARGIN`] octaves.
+    pub decoder_ratio: [f64; 2],
+}
+
+/// Share of a range that may lie outside before it counts as extrapolation.
+pub const MARGIN: f64 = 0.1;
+
+/// Octaves by which rounding may bend a uniform shape before it counts as another shape.
+pub const SHAPE_MARGIN: f64 = 0.1;
+
+/// Extrapolated intervals are wider by this factor and at least as wide as at the median calibrated size; each level of depth
+/// away from a calibrated depth adds as much again. A convention: no data stand behind it.
+const EXTRAPOLATED: f64 = 1.5;
+
+/// A model that predicts accuracy from complexity and size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// [`MAPPING_FORMAT`].
+    pub format: String,
+    /// Hash of the content.
+    pub id: String,
+    /// Where it comes from.
+    pub calibrated_on: CalibratedOn,
+    /// The model that leave-one-data-set-out chose.
+    pub shipped: ModelKind,
+    /// Mean absolute error of retention, leaving one data set out, of every candidate that could be fitted.
+    pub errors: BTreeMap<ModelKind, f64>,
+    /// How the intervals were made, in words.
+    pub interval: String,
+    /// Limits.
+    pub hull: Hull,
+    fitted: Fitted,
+    half_widths: HalfWidths,
+}
+
+/// What to expect of a network that has not been trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Mean test Dice.
+    pub dice: Interval,
+    /// Mean test Dice over that of the reference network.
+    pub retention: Interval,
+    /// Whether the data set or the network lies outside of what was calibrated.
+    pub extrapolated: bool,
+    /// Why, one short sentence each; empty when it is not.
+    pub reasons: Vec<String>,
+}
+
+static EMBEDDED: LazyLock<std::result::Result<Mapping, String>> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../../calibration/mapping.json")).map_err(|e| e.to_string())
+});
+
+impl Mapping {
+    /// The mapping inside the program, `calibration/mapping.json` of the repository.
+    ///
+    /// # Panics
+    /// Only when the program was built with a file that is no mapping; a test reads it.
+    #[must_use]
+    pub fn embedded() -> &'static Self {
+        match &*EMBEDDED {
+            Ok(mapping) => mapping,
+            Err(reason) => panic!("calibration/mapping.json: {reason}"),
+        }
+    }
+
+    /// Fits every candidate, chooses by leave-one-data-set-out, and measures the intervals.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] when the records do not belong together or fewer than three data sets can be used.
+    pub fn fit(records: &[Record]) -> Result<Self> {
+        let samples = Samples::of(records)?;
+        let sets: Vec<&SetSamples> = samples.sets.iter().collect();
+        if sets.len() < SMALLEST_CALIBRATION {
+            let reason = format!("{} data sets can be used, at least {SMALLEST_CALIBRATION} are needed", sets.len());
+            let reason = [vec![reason], samples.left_out].concat().join("; ");
+            return Err(Error::Calibration { reason });
+        }
+        let mut candidates = Vec::new();
+        for kind in ModelKind::ALL {
+            if let Ok(held) = leave_one_out(kind, &sets) {
+                candidates.push((kind, held));
+            }
+        }
+        let Some(shipped) = choose(&candidates) else {
+            return Err(Error::Calibration { reason: "no model can be fitted to these records".into() });
+        };
+        let fitted = Fitted::fit(shipped, &sets)?;
+        let held = candidates.iter().find(|c| c.0 == shipped).map_or(&[][..], |c| &c.1);
+        let mapping = Self {
+            format: MAPPING_FORMAT.into(),
+            id: String::new(),
+            calibrated_on: CalibratedOn::of(&samples),
+            shipped,
+            errors: candidates.iter().map(|(kind, held)| (*kind, mean_error(held))).collect(),
+            interval: interval_in_words(sets.len()),
+            hull: Hull::of(&sets),
+            half_widths: HalfWidths::of(held, &fitted.grid),
+            fitted,
+        };
+        Ok(mapping.identified())
+    }
+
+    /// The mapping with a remark on where it comes from.
+    #[must_use]
+    pub fn with_note(mut self, note: &str) -> Self {
+        self.calibrated_on.note = Some(note.into());
+        self.identified()
+    }
+
+    /// Reads a mapping file.
+    ///
+    /// # Errors
+    /// As [`read_json`].
+    pub fn read(path: &Path) -> Result<Self> {
+        read_json(path, MAPPING_FORMAT)
+    }
+
+    /// Writes a mapping file.
+    ///
+    /// # Errors
+    /// As [`write_json`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        write_json(path, self)
+    }
+
+    /// Predicts Dice and retention of `network`, trained on images with these measures at `size` x `size` pixels.
+    ///
+    /// `constant_dice` is D0, the Dice of the best constant mask on the training masks, 0 to 1. The means rise with every
+    /// width. Wider than calibrated, the curve is flat; other depths are taken for the nearest calibrated one.
+    ///
+    /// # Errors
+    /// [`Error::Option`] when `constant_dice` is not in 0 to 1; [`Error::Network`] for a network that does not fit together.
+    pub fn predict(&self, measures: &Measures, constant_dice: f64, network: &NetworkSpec, size: usize) -> Result<Prediction> {
+        if !(0.0..1.0).contains(&constant_dice) {
+            let (what, expected) = ("Dice of the constant mask".into(), "0 to below 1".into());
+            return Err(Error::Option { what, expected, got: constant_dice.to_string() });
+        }
+        let features = SizeFeatures::of(network)?;
+        let mut reasons = self.beyond_network(&features, network, size);
+        reasons.extend(self.beyond_data(measures, constant_dice));
+        let extrapolated = !reasons.is_empty();
+        let estimate = self.fitted.estimate(measures, constant_dice, &features);
+        let half = self.half_width(&features, extrapolated);
+        let around = half.skill * estimate.stake.max(SMALLEST_STAKE);
+        let dice = |shift: f64| 1.0 / (1.0 + (-(logit(estimate.dice) + shift)).exp());
+        Ok(Prediction {
+            dice: Interval {
+                low: dice(-half.logit).min(estimate.dice),
+                mean: estimate.dice,
+                high: dice(half.logit).max(estimate.dice),
+            },
+            retention: Interval {
+                low: (estimate.retention - around).max(0.0),
+                mean: estimate.retention,
+                high: estimate.retention + around,
+            },
+            extrapolated,
+            reasons,
+        })
+    }
+
+    /// Whether records exist of this depth.
+    #[must_use]
+    pub fn is_calibrated_depth(&self, depth: usize) -> bool {
+        self.calibrated_on.depths.contains(&depth)
+    }
+
+    fn half_width(&self, size: &SizeFeatures, extrapolated: bool) -> HalfWidth {
+        let half = self.half_widths.at(self.fitted.grid.nearest_depth(size.depth), size.log2_width);
+        if !extrapolated {
+            return half;
+        }
+        let typical = self.half_widths.typical;
+        let levels = 1.0 + self.fitted.grid.nearest_depth(size.depth).abs_diff(size.depth) as f64;
+        let wider = |half: f64, typical: f64| (EXTRAPOLATED * half).max(typical) * levels;
+        HalfWidth { skill: wider(half.skill, typical.skill), logit: wider(half.logit, typical.logit), ..half }
+    }
+
+    fn beyond_network(&self, features: &SizeFeatures, network: &NetworkSpec, size: usize) -> Vec<String> {
+        let on = &self.calibrated_on;
+        let mut reasons = Vec::new();
+        if !on.families.contains(&network.family) {
+            reasons.push(format!("family {}: calibrated on {}", network.family, on.families.join(", ")));
+        }
+        if size != on.input_size {
+            reasons.push(format!("input of {size} pixels: calibrated at {}", on.input_size));
+        }
+        let depth = self.fitted.grid.nearest_depth(features.depth);
+        if depth != features.depth {
+            reasons.push(format!("depth {}: the nearest calibrated depth is {depth}", features.depth));
+        }
+        let (low, high) = self.fitted.grid.width_range(depth);
+        if features.log2_width < low - 1e-6 || features.log2_width > high + 1e-6 {
+            let width = features.log2_width.exp2();
+            let (low, high) = (low.exp2(), high.exp2());
+            reasons.push(format!("effective width {width:.3}: calibrated from {low:.3} to {high:.3}"));
+        }
+        let shape = [("slope over depth", features.slope, self.hull.slope)];
+        let ratio = [("decoder-to-encoder ratio", features.decoder_ratio, self.hull.decoder_ratio)];
+        for (name, value, [low, high]) in shape.into_iter().chain(ratio) {
+            if !(low..=high).contains(&value) {
+                reasons.push(format!("{name} of {value:+.2} octaves: calibrated from {low:+.2} to {high:+.2}"));
+            }
+        }
+        reasons
+    }
+
+    fn beyond_data(&self, measures: &Measures, constant_dice: f64) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for (name, &[low, high]) in &self.hull.measures {
+            match measures.get(name) {
+                None => reasons.push(format!("{name} was not measured; the calibrated average is assumed")),
+                Some(v) if !(low..=high).contains(v) => {
+                    reasons.push(format!("{name} is {v:.4}: calibrated from {low:.4} to {high:.4}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let [low, high] = self.hull.constant_dice;
+        if !(low..=high).contains(&constant_dice) {
+            reasons.push(format!("a constant mask has Dice {constant_dice:.3}: calibrated from {low:.3} to {high:.3}"));
+        }
+        reasons
+    }
+
+    fn identified(mut self) -> Self {
+        self.id = String::new();
+        self.id = short_hash(&serde_json::to_string(&self).unwrap_or_default());
+        self
+    }
+}
+
+impl CalibratedOn {
+    fn of(samples: &Samples) -> Self {
+        let names: Vec<String> = samples.sets.iter().map(|s| s.name.clone()).collect();
+        let used: Vec<&Record> = samples.records.iter().filter(|r| names.contains(&r.dataset.name)).collect();
+        let reference = used.iter().max_by_key(|r| r.cost.params);
+        Self {
+            note: None,
+            data_sets: names,
+            families: sorted(used.iter().map(|r| r.family.clone())),
+            widths: sorted(used.iter().map(|r| r.base_width)),
+            depths: sorted(used.iter().map(|r| r.depth)),
+            reference: ReferenceNetwork {
+                base_width: reference.map_or(0, |r| r.base_width),
+                depth: reference.map_or(0, |r| r.depth),
+            },
+            input_size: used.first().map_or(0, |r| r.input.size),
+            recipe: used
+                .first()
+                .map_or_else(|| RecipeId { name: String::new(), digest: String::new() }, |r| r.recipe.clone()),
+            engines: sorted(used.iter().map(|r| r.engine.clone())),
+            records: used.len(),
+            left_out: samples.left_out.clone(),
+        }
+    }
+}
+
+fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort();
+    values.dedup();
+    values
+}
+
+impl Hull {
+    fn of(sets: &[&SetSamples]) -> Self {
+        let names = FEATURES.iter().chain(&["blob_density"]);
+        let range = |name: &&str| {
+            let values = sets.iter().map(|s| s.measures.get(*name).copied()).collect::<Option<Vec<f64>>>()?;
+            Some(((*name).to_string(), widened(values.into_iter(), MARGIN, 0.0)))
+        };
+        let sizes = || sets.iter().flat_map(|s| &s.points).map(|p| &p.size);
+        Self {
+            measures: names.filter_map(range).collect(),
+            constant_dice: widened(sets.iter().map(|s| s.constant_dice), MARGIN, 0.0),
+            slope: widened(sizes().map(|s| s.slope), 0.0, SHAPE_MARGIN),
+            decoder_ratio: widened(sizes().map(|s| s.decoder_ratio), 0.0, SHAPE_MARGIN),
+        }
+    }
+}
+
+fn widened(values: impl Iterator<Item = f64>, share: f64, more: f64) -> [f64; 2] {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let margin = share * (high - low) + more;
+    [low - margin, high + margin]
+}
+
+fn interval_in_words(sets: usize) -> String {
+    if sets >= CONFORMAL_SETS {
+        return format!("90%: conformal quantile of the errors on {sets} data sets, each left out once");
+    }
+    format!(
+        "90% under the assumption of normal errors, from {sets} data sets, each left out once (fewer than {CONFORMAL_SETS}, so that \
+         no distribution-free 90% interval exists), never narrower than the largest error"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::families::{UnetOptions, unet};
+    use crate::predict::synthetic::{World, measures, records};
+    use proptest::prelude::*;
+
+    fn net(base_width: usize, depth: usize) -> NetworkSpec {
+        unet(&UnetOptions { in_channels: 1, classes: 2, base_width, depth }).unwrap()
+    }
+
+    fn planted() -> Mapping {
+        Mapping::fit(&records(&World { sets: 12, effect: 1.0, noise: 0.002, ..World::default() })).unwrap()
+    }
+
+    #[test]
+    fn the_embedded_file_is_a_mapping() {
+        let mapping = Mapping::embedded();
+        assert_eq!(mapping.format, MAPPING_FORMAT);
+        assert!(!mapping.calibrated_on.data_sets.is_empty());
+    }
+
+    #[test]
+    fn a_dependence_on_complexity_is_found() {
+        let mapping = planted();
+        assert_eq!(mapping.shipped, ModelKind::Ridge, "{:?}", mapping.errors);
+        assert!(mapping.errors[&ModelKind::Ridge] < 0.5 * mapping.errors[&ModelKind::MeanCurve], "{:?}", mapping.errors);
+        let retention = |z: f64| mapping.predict(&measures(z), 0.4, &net(2, 4), 128).unwrap().retention.mean;
+        assert!(retention(-1.0) > retention(1.0) + 0.02, "easy images keep more: {} {}", retention(-1.0), retention(1.0));
+    }
+
+    #[test]
+    fn without_a_dependence_the_mean_curve_ships() {
+        for seed in 0..5 {
+            let world = World { sets: 10, effect: 0.0, noise: 0.005, seed, ..World::default() };
+            let mapping = Mapping::fit(&records(&world)).unwrap();
+            assert_eq!(mapping.shipped, ModelKind::MeanCurve, "seed {seed}: {:?}", mapping.errors);
+        }
+    }
+
+    #[test]
+    fn a_mapping_file_predicts_as_the_mapping_that_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.json");
+        let mapping = planted().with_note("a note");
+        mapping.write(&path).unwrap();
+        let back = Mapping::read(&path).unwrap();
+        assert_eq!(back.calibrated_on, mapping.calibrated_on);
+        assert_eq!(back.id, mapping.id);
+        for (width, depth) in [(1, 4), (3, 4), (40, 4), (2, 2)] {
+            let [a, b] = [&mapping, &back].map(|m| m.predict(&measures(0.3), 0.4, &net(width, depth), 128).unwrap());
+            assert!((a.dice.low - b.dice.low).abs() < 1e-9 && (a.retention.high - b.retention.high).abs() < 1e-9);
+            assert_eq!(a.reasons, b.reasons);
+        }
+    }
+
+    #[test]
+    fn the_reference_keeps_everything_and_wider_networks_no_more() {
+        let mapping = planted();
+        let at = |width: usize| mapping.predict(&measures(0.0), 0.4, &net(width, 4), 128).unwrap();
+        assert_eq!(at(16).retention, Interval { low: 1.0, mean: 1.0, high: 1.0 });
+        assert!(!at(16).extrapolated && at(16).dice.low < at(16).dice.mean);
+        let wide = at(64);
+        assert_eq!(wide.retention.mean, 1.0);
+        assert!(wide.extrapolated && wide.retention.low < 1.0, "flat, and not certain");
+        assert_eq!(wide.reasons, ["effective width 64.000: calibrated from 1.000 to 16.000"]);
+    }
+
+    #[test]
+    fn extrapolations_are_named_and_wider() {
+        let mapping = planted();
+        let inside = mapping.predict(&measures(0.2), 0.4, &net(4, 4), 128).unwrap();
+        assert!(!inside.extrapolated, "{:?}", inside.reasons);
+        let width = |p: &Prediction| p.retention.high - p.retention.low;
+        let mut odd = measures(0.2);
+        odd.insert("jpeg".into(), 9.0);
+        let mut fewer = measures(0.2);
+        fewer.remove("jpeg");
+        let lean = [("enc4".to_string(), 16), ("enc3".to_string(), 16)].into();
+        let cases = [
+            (mapping.predict(&odd, 0.4, &net(4, 4), 128), "jpeg is 9.0000"),
+            (mapping.predict(&fewer, 0.4, &net(4, 4), 128), "jpeg was not measured"),
+            (mapping.predict(&measures(0.2), 0.4, &net(4, 4), 256), "input of 256 pixels"),
+            (mapping.predict(&measures(0.2), 0.4, &net(4, 2), 128), "depth 2"),
+            (mapping.predict(&measures(0.2), 0.95, &net(4, 4), 128), "a constant mask has Dice 0.950"),
+            (mapping.predict(&measures(0.2), 0.4, &net(4, 4).with_widths(&lean).unwrap(), 128), "slope over depth"),
+        ];
+        for (prediction, reason) in cases {
+            let prediction = prediction.unwrap();
+            assert!(prediction.reasons.iter().any(|r| r.contains(reason)), "{reason}: {:?}", prediction.reasons);
+            assert!(prediction.extrapolated && (reason.contains("constant") || width(&prediction) >= width(&inside)));
+        }
+        assert!(mapping.predict(&measures(0.0), f64::NAN, &net(4, 4), 128).is_err());
+    }
+
+    #[test]
+    fn too_few_data_sets_are_refused_with_the_reasons() {
+        let error = Mapping::fit(&records(&World { sets: 2, ..World::default() })).unwrap_err();
+        assert!(error.to_string().contains("2 data sets can be used, at least 3"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn predictions_rise_with_every_width(
+            world in 0_u64..4, width in 2_usize..24, pick in 0_usize..50, z in -3.0..3.0_f64, d0 in 0.0..0.9_f64,
+        ) {
+            let world = World { sets: 6, effect: 0.8, noise: 0.1, seed: world, depths: &[4, 2], ..World::default() };
+            let mapping = Mapping::fit(&records(&world)).unwrap();
+            let full = net(width, 4);
+            let widths: Vec<_> = full.widths().into_iter().collect();
+            let (name, channels) = widths[pick % widths.len()].clone();
+            let less = full.with_widths(&[(name, channels - 1)].into()).unwrap();
+            let [a, b] = [less, full].map(|n| mapping.predict(&measures(z), d0, &n, 128).unwrap());
+            prop_assert!(a.retention.mean <= b.retention.mean + 1e-12);
+            prop_assert!(a.dice.mean <= b.dice.mean + 1e-12);
+            prop_assert!(a.dice.low <= a.dice.mean && a.dice.mean <= a.dice.high && a.dice.high <= 1.0);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Records of trainings that never happened, with a planted dependence on complexity, for tests.
+
+use super::Measures;
+use super::record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, Record, RecipeId, short_hash};
+use crate::cost::Cost;
+use crate::network::families::{UnetOptions, unet};
+use crate::random::Stream;
+use crate::recipe::{InputMode, InputSpec, Recipe};
+
+/// What the records say.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    /// Data sets; their complexity z runs from -1.5 to 1.5.
+    pub sets: usize,
+    /// ln of the deficit rises by this times z.
+    pub effect: f64,
+    /// Standard deviation of Dice between trainings.
+    pub noise: f64,
+    /// Trainings per network.
+    pub seeds: u64,
+    /// Depths; the first has the reference.
+    pub depths: &'static [usize],
+    /// Names the random stream.
+    pub seed: u64,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { sets: 4, effect: 0.0, noise: 0.0, seeds: 1, depths: &[4], seed: 0 }
+    }
+}
+
+/// Measures of a data set of complexity z.
+pub(crate) fn measures(z: f64) -> Measures {
+    let list = [
+        ("jpeg", 0.2 + 0.05 * z),
+        ("edge_density", 0.1 + 0.02 * z),
+        ("median_frequency", 0.05 + 0.01 * z),
+        ("foreground_fraction", 0.3 - 0.05 * z),
+        ("survival@1/4", 0.9 - 0.04 * z),
+        ("blob_density", 0.35 - 0.04 * z),
+    ];
+    list.into_iter().map(|(n, v)| (n.to_string(), v)).collect()
+}
+
+/// Records of base widths 1, 2, 4, 8, 16: deficit 0.04 * 2^(3 - log2 width) e^(effect z), 0 at width 16.
+pub(crate) fn records(world: &World) -> Vec<Record> {
+    let mut records = Vec::new();
+    for set in 0..world.sets {
+        let z = 3.0 * set as f64 / (world.sets.max(2) - 1) as f64 - 1.5;
+        let mut stream = Stream::new(&[world.seed, set as u64]);
+        let constant_dice = 0.2 + 0.4 * f64::from(stream.unit());
+        let reference = constant_dice + (1.0 - constant_dice) * f64::from(stream.range(0.7, 0.9));
+        for &depth in world.depths {
+            for base_width in [1_usize, 2, 4, 8, 16] {
+                for seed in 0..world.seeds {
+                    let octaves = 3.0 - (base_width as f64).log2() + 0.5 * (world.depths[0] - depth) as f64;
+                    let mut deficit = 0.04 * octaves.exp2() * (world.effect * z).exp();
+                    if base_width == 16 && depth == world.depths[0] {
+                        deficit = 0.0;
+                    }
+                    let clean = constant_dice + (1.0 - deficit.min(1.0)) * (reference - constant_dice);
+                    let dice = (clean + world.noise * f64::from(stream.normal())).clamp(0.0, 1.0);
+                    records.push(record(&format!("set{set:02}"), z, constant_dice, base_width, depth, seed, dice));
+                }
+            }
+        }
+    }
+    records
+}
+
+fn record(name: &str, z: f64, constant_dice: f64, base_width: usize, depth: usize, seed: u64, dice: f64) -> Record {
+    let input = InputSpec { mode: InputMode::Resize, size: 128 };
+    let network = unet(&UnetOptions { in_channels: 1, classes: 2, base_width, depth }).unwrap();
+    let iou = dice / (2.0 - dice);
+    Record {
+        format: RECORD_FORMAT.into(),
+        job: short_hash(&format!("{name} {base_width} {depth} {seed}")),
+        attempt: 0,
+        dataset: DatasetId { name: name.into(), fingerprint: short_hash(name) },
+        measures: measures(z),
+        images: ImageCounts { train: 20, test: 1 },
+        family: "unet".into(),
+        in_channels: 1,
+        classes: 2,
+        base_width,
+        depth,
+        widths: network.widths(),
+        input,
+        recipe: RecipeId::of(&Recipe::r0(input)),
+        cost: Cost::of(&network, input.size).unwrap(),
+        engine: "synthetic".into(),
+        version: "0.0.0".into(),
+        seed,
+        constant_dice,
+        dice,
+        iou,
+        per_image: vec![ImageScore { name: "0".into(), source: "0".into(), dice, iou }],
+        steps: 800,
+        seconds: 1.0,
+        final_loss: 0.1,
+        collapsed: false,
+    }
+}
