@@ -12,7 +12,7 @@ use crate::context::Global;
 #[command(next_help_heading = "Images and masks")]
 pub struct DataOptions {
     /// Folder of the data set: images/ and masks/ with files of equal names, or nnU-Net's layout
-    #[arg(value_name = "DATA", required_unless_present = "images")]
+    #[arg(value_name = "DATA", required_unless_present = "images", help_heading = None::<&str>)]
     pub data: Option<PathBuf>,
     /// Folder of the images, where the layout does not say
     #[arg(long, value_name = "FOLDER")]

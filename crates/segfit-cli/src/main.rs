@@ -6,7 +6,9 @@ mod data_options;
 mod failure;
 mod interrupt;
 mod network_options;
+mod subject;
 mod table;
+mod together;
 mod training;
 mod units;
 
@@ -83,8 +85,9 @@ fn run(command: Command, global: &Global) -> anyhow::Result<()> {
         Command::Phantom(args) => phantom::run(&args, global),
         Command::Bench(args) => bench::run(&args, global),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "segfit", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "segfit", &mut script);
+            Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
         }
     }
 }

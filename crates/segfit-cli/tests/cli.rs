@@ -1,0 +1,411 @@
+//! The program as a user meets it: what it prints, writes and refuses.
+
+mod support;
+
+use serde_json::Value;
+use support::{Lab, SmallDisk, is_root, names, refused, segfit, skipped, stderr, write_gray, write_rgb};
+
+const COMMANDS: [&str; 12] = [
+    "demo", "measure", "predict", "plan", "network", "train", "evaluate", "segment", "calibrate", "phantom", "bench",
+    "completions",
+];
+
+// Help and plumbing
+
+#[test]
+fn every_command_has_help_that_fits_eighty_columns() {
+    let nested = ["network show", "network cost", "network list", "network narrow"];
+    for command in COMMANDS.into_iter().chain(nested).chain([""]) {
+        let output = segfit().args(command.split_whitespace()).arg("--help").env("COLUMNS", "80").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("Usage: segfit"), "{help}");
+        let wide: Vec<&str> = help.lines().filter(|l| l.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{command}: {wide:#?}");
+        let first = help.lines().next().unwrap();
+        assert!(first.len() > 20 && !first.starts_with("Options"), "{command} says what it does: {first}");
+    }
+}
+
+#[test]
+fn a_wrong_command_or_option_is_refused_with_usage() {
+    for arguments in [vec!["mesure"], vec!["plan", "data", "--keeep", "95%"], vec![]] {
+        let output = segfit().args(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains("Usage"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused_by_name() {
+    let cases = [
+        ("--keep", "95", "95% or 0.95"),
+        ("--max-params", "many", "250k"),
+        ("--max-memory", "4 apples", "4MiB"),
+        ("--size", "3", "16"),
+    ];
+    for (option, value, expected) in cases {
+        let output = segfit().args(["plan", "data", "--max-macs", "1M", option, value]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let message = stderr(&output);
+        assert!(message.contains(option) && message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_reader_that_stops_early_is_no_error() {
+    for arguments in [vec!["completions", "bash"], vec!["network", "show"], vec!["network", "cost", "--json"]] {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("segfit"))
+            .args(&arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stderr.is_empty(), "{}", stderr(&output));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_output_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin("segfit"))
+        .args(["network", "show"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    refused(&output, &["No space left"]);
+}
+
+// Contracts
+
+#[test]
+fn measure_prints_the_keys_of_its_contract() {
+    let lab = Lab::new();
+    let report = lab.json(&["measure", "data", "--size", "32"]);
+    assert!(report["images"].as_u64().unwrap() > 0);
+    for name in ["jpeg", "blob_density", "edge", "entropy", "si_mean", "median_frequency", "foreground", "objects"] {
+        assert!(report["measures"][name]["mean"].is_f64(), "{name}");
+    }
+    assert!(report["measures"]["jpeg@1/2"]["mean"].is_f64());
+    assert_eq!(names(&lab.path("")), ["data"], "without --out nothing is written");
+}
+
+#[test]
+fn measure_prints_the_same_for_any_number_of_threads_and_the_file_holds_the_same() {
+    let lab = Lab::new();
+    let one = lab.run(&["measure", "data", "--size", "32", "--json", "--threads", "1"]);
+    let two = lab.run(&["measure", "data", "--size", "32", "--json", "--threads", "2", "--out", "p.json"]);
+    assert_eq!(one.stdout, two.stdout);
+    assert_eq!(std::fs::read(lab.path("p.json")).unwrap(), two.stdout);
+}
+
+#[test]
+fn only_training_images_are_measured_unless_all_are_asked_for() {
+    let lab = Lab::new();
+    let images = |split: &str| lab.json(&["measure", "data", "--size", "32", "--split", split])["images"].clone();
+    assert_eq!(images("all"), 10);
+    assert!(images("train").as_u64().unwrap() <= 8, "two of ten test");
+}
+
+#[test]
+fn patches_are_measured_tile_by_tile() {
+    let lab = Lab::new();
+    let whole = lab.json(&["measure", "data", "--size", "16"]);
+    let tiles = lab.json(&["measure", "data", "--size", "16", "--patch"]);
+    assert_eq!(tiles["images"].as_u64().unwrap(), 4 * whole["images"].as_u64().unwrap());
+    assert_eq!(tiles["input"]["mode"], "patch");
+}
+
+fn assert_interval(value: &Value) {
+    let [low, mean, high] = ["low", "mean", "high"].map(|k| value[k].as_f64().unwrap());
+    assert!(low <= mean && mean <= high && low >= 0.0, "{value}");
+}
+
+#[test]
+fn predict_prints_the_keys_of_its_contract() {
+    let lab = Lab::new();
+    let report = lab.json(&["predict", "data", "--size", "32", "--width", "16"]);
+    assert!(report["full"]["params"].as_u64().unwrap() > 1_000_000);
+    let sizes = report["sizes"].as_array().unwrap();
+    assert!(sizes.len() >= 5);
+    for size in sizes {
+        assert!(size["widths"]["enc0"].as_u64().unwrap() >= 1);
+        assert!(size["params"].is_u64() && size["macs"].is_u64() && size["extrapolated"].is_boolean());
+        assert_interval(&size["dice"]);
+        assert_interval(&size["retention"]);
+    }
+}
+
+#[test]
+fn plan_prints_the_keys_of_its_contract_and_writes_files_that_agree() {
+    let lab = Lab::new();
+    let plan = lab.json(&["plan", "data", "--size", "32", "--keep", "90%", "--out", "plans/a"]);
+    assert!(plan["network"]["params"].as_u64().unwrap() < plan["full"]["params"].as_u64().unwrap());
+    assert!(plan["network"]["macs"].is_u64() && plan["full"]["macs"].is_u64());
+    assert_eq!(plan["network"]["size"], 32);
+    assert_interval(&plan["predicted"]["dice"]);
+    assert_interval(&plan["predicted"]["retention"]);
+    assert!(plan["predicted"]["extrapolated"].is_boolean());
+    let width = &plan["widths"][0];
+    assert!(width["group"].is_string() && width["full"].is_u64() && width["channels"].is_u64());
+    assert_eq!(names(&lab.path("plans/a")), ["network.json", "plan.json", "profile.json"]);
+    let written: Value = serde_json::from_slice(&std::fs::read(lab.path("plans/a/plan.json")).unwrap()).unwrap();
+    assert_eq!(written, plan);
+    let cost = lab.json(&["network", "cost", "--network", "plans/a/network.json", "--size", "32"]);
+    assert_eq!(cost["params"], plan["network"]["params"]);
+    assert_eq!(cost["macs"], plan["network"]["macs"]);
+}
+
+#[test]
+fn a_plan_can_be_named_and_a_dry_run_writes_nothing() {
+    let lab = Lab::new();
+    lab.json(&["plan", "data", "--size", "32", "--max-params", "20k", "--dry-run"]);
+    assert_eq!(names(&lab.path("")), ["data"]);
+    let plan = lab.json(&["plan", "data", "--size", "32", "--max-params", "20k", "--out", "out/small.json"]);
+    assert!(plan["network"]["params"].as_u64().unwrap() <= 20_000);
+    assert_eq!(names(&lab.path("out")), ["network.json", "profile.json", "small.json"]);
+}
+
+#[test]
+fn a_profile_is_used_when_it_fits_and_measured_again_when_not() {
+    let lab = Lab::new();
+    let measure = ["measure", "data", "--size", "32", "--out", "profile.json"];
+    assert!(lab.run(&measure).status.success());
+    let predict = |size: &str| lab.run(&["predict", "data", "--size", size, "--profile", "profile.json"]);
+    assert!(!stderr(&predict("32")).contains("measuring again"));
+    assert!(stderr(&predict("16")).contains("another input size"), "{}", stderr(&predict("16")));
+}
+
+#[test]
+fn budgets_that_nothing_meets_give_code_three_and_the_nearest_network() {
+    let lab = Lab::new();
+    let output = lab.run(&["plan", "data", "--size", "32", "--max-params", "50", "--out", "plan"]);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    assert!(message.contains("no network meets the budgets") && message.contains("--max-params 50"), "{message}");
+    assert!(message.contains("hint: the nearest network"), "{message}");
+    assert!(output.stdout.is_empty() && !lab.path("plan").exists());
+}
+
+#[test]
+fn network_cost_prints_the_published_number_of_parameters() {
+    let lab = Lab::empty();
+    let cost = lab.json(&["network", "cost", "--network", "unet", "--channels", "3", "--classes", "2", "--size", "256"]);
+    assert_eq!(cost["params"], 31_045_506);
+    assert!(cost["macs"].as_u64().unwrap() > 40_000_000_000 && cost["peak_activation_bytes"].is_u64());
+    let eighth = lab.json(&["network", "cost", "--multiplier", "0.125"]);
+    assert_eq!(eighth["params"], 487_538);
+    let report = lab.json(&["network", "cost", "--width", "8", "--widths", "enc4=7"]);
+    assert_eq!(report["widths"]["enc4"], 7);
+}
+
+#[test]
+fn layers_add_up_to_the_cost_and_a_narrowed_network_comes_back() {
+    let lab = Lab::empty();
+    let options = ["--width", "4", "--depth", "2", "--widths", "dec0=3"];
+    let shown = lab.json(&[&["network", "show"][..], &options].concat());
+    let cost = lab.json(&[&["network", "cost"][..], &options].concat());
+    assert_eq!((&shown["params"], &shown["macs"]), (&cost["params"], &cost["macs"]));
+    lab.json(&[&["network", "narrow", "--out", "n.json"][..], &options].concat());
+    assert_eq!(lab.json(&["network", "cost", "--network", "n.json"])["params"], cost["params"]);
+    assert_eq!(lab.json(&["network", "list"])["families"][0]["name"], "unet");
+}
+
+#[test]
+fn networks_that_cannot_be_are_refused_by_name() {
+    let lab = Lab::empty();
+    let cost = |options: &[&str]| lab.run(&[&["network", "cost"][..], options].concat());
+    refused(&cost(&["--network", "vnet"]), &["--network", "unet", "vnet"]);
+    refused(&cost(&["--widths", "enc9=4"]), &["--widths", "enc0", "enc9"]);
+    refused(&cost(&["--multiplier", "0"]), &["--multiplier"]);
+    refused(&cost(&["--depth", "20"]), &["--depth", "1 to 6", "20"]);
+    refused(&cost(&["--network", "missing.json"]), &["missing.json", "hint:"]);
+    std::fs::write(lab.path("broken.json"), "{\"format\": \"segfit-network/1\"").unwrap();
+    refused(&cost(&["--network", "broken.json"]), &["broken.json", "segfit-network/1", "hint:"]);
+    std::fs::write(lab.path("plan.json"), "{\"format\": \"segfit-plan/1\"}").unwrap();
+    refused(&cost(&["--network", "plan.json"]), &["plan.json", "segfit-network/1", "segfit-plan/1"]);
+}
+
+// Phantoms
+
+#[test]
+fn phantoms_are_the_same_for_the_same_seed_and_complete() {
+    let lab = Lab::empty();
+    let make = |out: &str, seed: &str| {
+        let report = lab.json(&["phantom", "glands", "--count", "6", "--size", "32", "--out", out, "--seed", seed]);
+        assert_eq!(report["images"], 6);
+        std::fs::read(lab.path(out).join("images/glands-0003.png")).unwrap()
+    };
+    assert_eq!(make("a", "1"), make("b", "1"));
+    assert_ne!(make("c", "1"), make("d", "2"));
+    assert_eq!(names(&lab.path("a")), ["images", "masks", "split.csv"]);
+    assert_eq!(names(&lab.path("a/images")), names(&lab.path("a/masks")));
+    assert_eq!(names(&lab.path("")), ["a", "b", "c", "d"], "no temporary folder is left");
+}
+
+#[test]
+fn a_folder_with_files_is_not_overwritten() {
+    let lab = Lab::new();
+    let output = lab.run(&["phantom", "discs", "--out", "data"]);
+    refused(&output, &["data", "a new or empty folder", "hint:"]);
+    assert!(lab.image(0).exists());
+    refused(&lab.run(&["phantom", "discs", "--out", "x", "--complexity", "2"]), &["complexity", "0 to 1", "2"]);
+    assert_eq!(names(&lab.path("")), ["data"]);
+}
+
+// Bad input
+
+#[test]
+fn a_missing_folder_is_named() {
+    let lab = Lab::empty();
+    for command in ["measure", "predict"] {
+        refused(&lab.run(&[command, "nowhere"]), &["nowhere", "expected a folder", "nothing of that name"]);
+    }
+    lab_file(&lab);
+    refused(&lab.run(&["measure", "file"]), &["file", "expected a folder", "found a file"]);
+}
+
+fn lab_file(lab: &Lab) {
+    std::fs::write(lab.path("file"), "x").unwrap();
+}
+
+#[test]
+fn an_empty_folder_is_refused() {
+    let lab = Lab::empty();
+    std::fs::create_dir(lab.path("data")).unwrap();
+    lab.refuses_the_data(&["data", "images", "hint:"]);
+}
+
+#[test]
+fn an_image_without_a_mask_is_named() {
+    let lab = Lab::new();
+    std::fs::remove_file(lab.mask(3)).unwrap();
+    lab.refuses_the_data(&["nuclei-0003", "mask", "hint:"]);
+}
+
+#[test]
+fn a_mask_of_another_size_is_named_with_both_sizes() {
+    let lab = Lab::new();
+    write_gray(&lab.mask(2), 31, 40, 255);
+    lab.refuses_the_data(&["masks/nuclei-0002.png", "32", "31", "40", "hint:"]);
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    let lab = Lab::new();
+    std::fs::write(lab.image(1), "this is no image").unwrap();
+    lab.refuses_the_data(&["images/nuclei-0001.png", "hint:"]);
+}
+
+#[test]
+fn a_truncated_file_is_named() {
+    let lab = Lab::new();
+    let bytes = std::fs::read(lab.image(4)).unwrap();
+    std::fs::write(lab.image(4), &bytes[..bytes.len() / 2]).unwrap();
+    lab.refuses_the_data(&["images/nuclei-0004.png", "hint:"]);
+}
+
+#[test]
+fn a_file_without_bytes_is_named() {
+    let lab = Lab::new();
+    std::fs::write(lab.image(0), "").unwrap();
+    lab.refuses_the_data(&["images/nuclei-0000.png", "hint:"]);
+}
+
+#[test]
+fn an_image_without_pixels_is_named() {
+    let lab = Lab::new();
+    // A PNG whose header says 0 x 0.
+    let mut bytes = std::fs::read(lab.image(0)).unwrap();
+    bytes[16..24].fill(0);
+    let crc = crc32(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+    std::fs::write(lab.image(0), bytes).unwrap();
+    lab.refuses_the_data(&["images/nuclei-0000.png", "hint:"]);
+}
+
+/// The checksum of PNG chunks.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+#[test]
+fn training_masks_without_any_foreground_are_refused() {
+    let lab = Lab::new();
+    for index in 0..10 {
+        write_gray(&lab.mask(index), 32, 32, 0);
+    }
+    lab.refuses_the_data(&["data", "training masks", "foreground", "hint:"]);
+}
+
+#[test]
+fn an_image_of_one_pixel_is_named() {
+    let lab = Lab::new();
+    write_gray(&lab.image(5), 1, 1, 9);
+    write_gray(&lab.mask(5), 1, 1, 255);
+    lab.refuses_the_data(&["images/nuclei-0005.png", "1 x 1", "hint:"]);
+}
+
+#[test]
+fn values_that_are_not_finite_are_named() {
+    for value in [f32::NAN, f32::INFINITY] {
+        let lab = Lab::new();
+        std::fs::remove_file(lab.image(0)).unwrap();
+        let pixels = image::Rgb32FImage::from_fn(32, 32, |x, _| image::Rgb([if x == 3 { value } else { 0.5 }; 3]));
+        image::DynamicImage::ImageRgb32F(pixels).save(lab.path("data/images/nuclei-0000.tif")).unwrap();
+        lab.refuses_the_data(&["images/nuclei-0000.tif", "finite", "hint:"]);
+    }
+}
+
+#[test]
+fn images_of_different_channel_counts_are_refused() {
+    let lab = Lab::new();
+    write_rgb(&lab.image(6), 32, 32);
+    lab.refuses_the_data(&["images/nuclei-0006.png", "channel", "hint:"]);
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_written() {
+    let lab = Lab::new();
+    let disk = lab.path("disk");
+    let Some(_mounted) = SmallDisk::mount(&disk, 8) else {
+        return skipped("full disk: a small file system can only be mounted by root");
+    };
+    refused(&lab.run(&["plan", "data", "--size", "32", "--keep", "90%", "--out", "disk/plan"]), &["disk/plan", "hint:"]);
+    refused(&lab.run(&["measure", "data", "--size", "32", "--out", "disk/profile.json"]), &["disk/profile.json", "hint:"]);
+    refused(&lab.run(&["phantom", "discs", "--out", "disk/set"]), &["disk/set", "hint:"]);
+    assert!(names(&disk).is_empty(), "{:?}", names(&disk));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let lab = Lab::new();
+    lab_file(&lab);
+    for out in ["file/plan", "/proc/segfit"] {
+        refused(&lab.run(&["plan", "data", "--size", "32", "--keep", "90%", "--out", out]), &[out]);
+        refused(&lab.run(&["phantom", "discs", "--out", out]), &[out.split('/').nth(1).unwrap_or(out)]);
+    }
+    refused(&lab.run(&["measure", "data", "--size", "32", "--out", "none/profile.json"]), &["none", "hint:"]);
+    assert_eq!(names(&lab.path("")), ["data", "file"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_without_write_permission_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if is_root() {
+        return skipped("no write permission: root may write everywhere");
+    }
+    let lab = Lab::new();
+    let locked = lab.path("locked");
+    std::fs::create_dir(&locked).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o555)).unwrap();
+    let output = lab.run(&["plan", "data", "--size", "32", "--keep", "90%", "--out", "locked"]);
+    refused(&output, &["locked", "permission", "hint:"]);
+    assert!(names(&locked).is_empty());
+}
