@@ -159,7 +159,7 @@ pub fn cross_entropy_dice(
         let (z, p) = (plane_rows(logits, image, 0, rows.0), optional_rows(dlogits, image, 0, rows.0));
         // SAFETY: these sums and rows of dlogits belong to no other piece.
         unsafe {
-            softmax_sums(isa, z, targets.as_ptr(), p, span, slots.range(k * classes, classes).as_mut_ptr(), classes)
+            softmax_sums(isa, z, targets.as_ptr(), p, span, slots.range(k * classes, classes).as_mut_ptr(), classes);
         };
     });
     let coef = &mut scratch.coef[..classes];
@@ -300,7 +300,7 @@ mod tests {
         for (pixel, target) in targets.iter().enumerate() {
             let largest = (0..k).map(|c| at(pixel, c)).fold(f64::MIN, f64::max);
             let all: f64 = (0..k).map(|c| (at(pixel, c) - largest).exp()).sum();
-            for c in 0..k {
+            for (c, sums) in sums.iter_mut().enumerate() {
                 let t = f64::from(usize::from(*target) == c + 1 - first);
                 let d = at(pixel, c);
                 let (p, e) = if options == SOFTMAX {
@@ -309,7 +309,7 @@ mod tests {
                     (1.0 / (1.0 + (-d).exp()), (d.max(0.0) - d * t + (-d.abs()).exp().ln_1p()) / k as f64)
                 };
                 entropy += e / targets.len() as f64;
-                [p, t, p * t].iter().zip(&mut sums[c]).for_each(|(v, s)| *s += v);
+                [p, t, p * t].iter().zip(sums).for_each(|(v, s)| *s += v);
             }
         }
         let dice: f64 = sums[first..].iter().map(|[p, t, pt]| (2.0 * pt + 1.0) / (p + t + 1.0)).sum();

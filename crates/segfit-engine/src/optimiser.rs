@@ -118,15 +118,15 @@ unsafe fn adam_w<S: Lanes>(n: usize, p: *mut f32, g: *const f32, m: *mut f32, v:
             [S::splat(r.root), S::splat(r.eps), S::splat(-r.step_size), S::splat(r.keep)];
         for i in (0..n).step_by(S::LANES) {
             let left = n - i;
-            let gradient = S::load_first(g.add(i), left);
-            let old = S::load_first(m.add(i), left);
+            let gradient = S::load_upto(g.add(i), left);
+            let old = S::load_upto(m.add(i), left);
             let mean = S::fma(S::sub(gradient, old), first, old);
-            let squares = S::fma(S::mul(second, gradient), gradient, S::mul(S::load_first(v.add(i), left), beta2));
+            let squares = S::fma(S::mul(second, gradient), gradient, S::mul(S::load_upto(v.add(i), left), beta2));
             let denominator = S::add(S::div(S::sqrt(squares), root), eps);
-            let kept = S::mul(S::load_first(p.add(i), left), keep);
-            S::store_first(m.add(i), left, mean);
-            S::store_first(v.add(i), left, squares);
-            S::store_first(p.add(i), left, S::fma(step_size, S::div(mean, denominator), kept));
+            let kept = S::mul(S::load_upto(p.add(i), left), keep);
+            S::store_upto(m.add(i), left, mean);
+            S::store_upto(v.add(i), left, squares);
+            S::store_upto(p.add(i), left, S::fma(step_size, S::div(mean, denominator), kept));
         }
     }
 }
@@ -137,8 +137,8 @@ unsafe fn blend<S: Lanes>(n: usize, y: *mut f32, x: *const f32, keep: f32, share
     // SAFETY: the caller passes n valid floats each.
     unsafe {
         for i in (0..n).step_by(S::LANES) {
-            let (a, b) = (S::load_first(y.add(i), n - i), S::load_first(x.add(i), n - i));
-            S::store_first(y.add(i), n - i, S::fma(S::splat(share), S::sub(b, S::mul(S::splat(keep), a)), a));
+            let (a, b) = (S::load_upto(y.add(i), n - i), S::load_upto(x.add(i), n - i));
+            S::store_upto(y.add(i), n - i, S::fma(S::splat(share), S::sub(b, S::mul(S::splat(keep), a)), a));
         }
     }
 }
@@ -211,7 +211,7 @@ pub fn clip(isa: Isa, grads: &mut [f32], max_norm: f64) -> f64 {
 unsafe fn scale<S: Lanes>(n: usize, x: *mut f32, factor: f32) {
     for i in (0..n).step_by(S::LANES) {
         // SAFETY: the caller passes n valid floats.
-        unsafe { S::store_first(x.add(i), n - i, S::mul(S::load_first(x.add(i), n - i), S::splat(factor))) };
+        unsafe { S::store_upto(x.add(i), n - i, S::mul(S::load_upto(x.add(i), n - i), S::splat(factor))) };
     }
 }
 dispatch!(unsafe fn run_scale = scale(n: usize, x: *mut f32, factor: f32));

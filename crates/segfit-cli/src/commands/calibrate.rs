@@ -1,12 +1,261 @@
-//! `segfit calibrate`.
+//! `segfit calibrate`: experiments that the prediction learns from.
+
+mod experiments;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use segfit::files::{read_json, write_atomically, write_json};
+use segfit::predict::{DatasetPath, MANIFEST_FORMAT, Manifest, Mapping, Record, Sweep, check, collect};
+use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
 
 use crate::context::Global;
+use crate::interrupt;
 
-/// Options.
+/// Calibrate the prediction with experiments
+///
+/// The prediction that segfit ships was learned from networks that were really trained. These commands repeat that, or
+/// add your own data sets: `plan` lists trainings, `run` works through them (it can be stopped and goes on later),
+/// `collect` gathers their records, `fit` makes a mapping for `segfit predict --mapping`, `check` shows how well it
+/// predicts data sets that it has not seen.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the trainings: every data set at every width, depth and seed
+    Plan(PlanArgs),
+    /// Train what the list says and write one record for each training
+    Run(RunArgs),
+    /// How much of the list is done
+    Status(StatusArgs),
+    /// Gather records into one file, without duplicates
+    Collect(CollectArgs),
+    /// Learn a mapping from records
+    Fit(FitArgs),
+    /// Errors of every model on data sets that it was not fitted to
+    Check(CheckArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct PlanArgs {
+    /// Data sets whose frames are resized
+    #[arg(value_name = "DATA")]
+    data: Vec<PathBuf>,
+    /// Data sets that are trained on patches at native resolution (tiles, large images)
+    #[arg(long, value_name = "DATA", num_args = 1..)]
+    patch: Vec<PathBuf>,
+    /// Channels at full resolution
+    #[arg(long, value_delimiter = ',', default_value = "16,8,4,2,1", value_name = "N,N,...")]
+    widths: Vec<usize>,
+    /// Poolings
+    #[arg(long, value_delimiter = ',', default_value = "4", value_name = "N,N,...")]
+    depths: Vec<usize>,
+    /// Seeds
+    #[arg(long, value_delimiter = ',', default_value = "0", value_name = "N,N,...")]
+    seeds: Vec<u64>,
+    /// Rows and columns of the network's input
+    #[arg(long, default_value_t = 128, value_name = "PIXELS")]
+    size: usize,
+    /// Recipe file instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// The list
+    #[arg(long, value_name = "FILE", default_value = "manifest.json")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// List written by `calibrate plan`
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Folder of records and unfinished trainings
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Do only job N, counted from 0 (for job arrays of a cluster)
+    #[arg(long, value_name = "N")]
+    index: Option<usize>,
+    /// Begin no new training after this time, for example 150m, 2h, 90s
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    time: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArgs {
+    /// List written by `calibrate plan`
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Folder given to `calibrate run`
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct CollectArgs {
+    /// Record files, or folders of them
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// The gathered records, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct FitArgs {
+    /// Record files, or folders of them
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// The mapping
+    #[arg(long, value_name = "FILE", default_value = "mapping.json")]
+    out: PathBuf,
+    /// A remark that is kept in the mapping
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// Record files, or folders of them
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+}
 
 /// Runs it.
-pub fn run(_args: &Args, _global: &Global) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    match &args.command {
+        Command::Plan(args) => plan(args, global),
+        Command::Run(args) => {
+            interrupt::listen()?;
+            let manifest = read_manifest(&args.manifest)?;
+            experiments::run(&manifest, &args.out, args.index, args.time, global)
+        }
+        Command::Status(args) => status(args, global),
+        Command::Collect(args) => gather(args, global),
+        Command::Fit(args) => fit(args, global),
+        Command::Check(args) => {
+            let result = check(&read_records(&args.paths, global)?)?;
+            global.print(&result, &result.table())
+        }
+    }
+}
+
+fn plan(args: &PlanArgs, global: &Global) -> Result<()> {
+    let recipe = |mode| -> Result<Recipe> {
+        let input = InputSpec { mode, size: args.size };
+        match &args.recipe {
+            Some(path) => Ok(Recipe { input, ..read_json(path, RECIPE_FORMAT)? }),
+            None => Ok(Recipe::r0(input)),
+        }
+    };
+    let mut datasets = Vec::new();
+    for (paths, mode) in [(&args.data, InputMode::Resize), (&args.patch, InputMode::Patch)] {
+        for path in paths {
+            datasets.push((dataset_path(path)?, recipe(mode)?));
+        }
+    }
+    if datasets.is_empty() {
+        bail!("name at least one data set");
+    }
+    let sweep = Sweep {
+        datasets,
+        family: "unet".into(),
+        widths: args.widths.clone(),
+        depths: args.depths.clone(),
+        seeds: args.seeds.clone(),
+    };
+    let manifest = Manifest::of(&sweep)?;
+    write_json(&args.out, &manifest)?;
+    global.print(&manifest, &format!("{} trainings listed in {}", manifest.jobs.len(), args.out.display()))
+}
+
+fn dataset_path(path: &Path) -> Result<DatasetPath> {
+    let full = path.canonicalize().with_context(|| format!("data set {}", path.display()))?;
+    let name = full.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(DatasetPath { name, path: full.display().to_string() })
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest> {
+    let manifest: Manifest = read_json(path, MANIFEST_FORMAT)?;
+    manifest.validate()?;
+    Ok(manifest)
+}
+
+fn status(args: &StatusArgs, global: &Global) -> Result<()> {
+    let manifest = read_manifest(&args.manifest)?;
+    let done = manifest.jobs.iter().filter(|j| experiments::record_path(&args.out, &j.id).exists()).count();
+    let value = serde_json::json!({"jobs": manifest.jobs.len(), "done": done});
+    global.print(&value, &format!("{done} of {} trainings are done", manifest.jobs.len()))
+}
+
+fn read_records(paths: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
+    let found = collect(paths)?;
+    for torn in &found.torn {
+        global.note(&format!("warning: {torn}: unfinished line skipped"));
+    }
+    for conflict in &found.conflicts {
+        global.note(&format!("warning: job {} has contradicting records: {conflict:?}", conflict.job));
+    }
+    global.detail(&format!("{} records, {} duplicates", found.records.len(), found.duplicates));
+    Ok(found.records)
+}
+
+fn gather(args: &CollectArgs, global: &Global) -> Result<()> {
+    let mut records = read_records(&args.paths, global)?;
+    records.sort_by(|a, b| {
+        (&a.dataset.name, b.base_width, a.depth, a.seed, a.attempt, &a.job)
+            .cmp(&(&b.dataset.name, a.base_width, b.depth, b.seed, b.attempt, &b.job))
+    });
+    let mut text = String::new();
+    for record in &records {
+        text += &record.line()?;
+        text.push('\n');
+    }
+    write_atomically(&args.out, text.as_bytes())?;
+    let value = serde_json::json!({"records": records.len()});
+    global.print(&value, &format!("{} records in {}", records.len(), args.out.display()))
+}
+
+fn fit(args: &FitArgs, global: &Global) -> Result<()> {
+    let records = read_records(&args.paths, global)?;
+    let mut mapping = Mapping::fit(&records)?;
+    if let Some(note) = &args.note {
+        mapping = mapping.with_note(note);
+    }
+    mapping.write(&args.out)?;
+    global.print(&mapping, &format!("mapping of {} records in {}", records.len(), args.out.display()))
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?}: expected a number with s, m or h, for example 150m");
+    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(bad()),
+    };
+    let number: f64 = number.parse().map_err(|_| bad())?;
+    if !(0.0..1e7).contains(&number) {
+        return Err(bad());
+    }
+    Ok(Duration::from_secs_f64(number * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("150m").unwrap(), Duration::from_secs(9000));
+        assert_eq!(parse_duration("1.5h").unwrap(), Duration::from_secs(5400));
+        for bad in ["", "10", "m", "-3s", "3d", "é"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
 }

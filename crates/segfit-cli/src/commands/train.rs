@@ -126,8 +126,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 
 /// The network of a plan.json, or a network.json.
 pub fn read_network(path: &Path) -> Result<NetworkSpec> {
-    let spec: NetworkSpec = match read_json::<segfit::plan::Plan>(path, segfit::plan::PLAN_FORMAT) {
-        Ok(plan) => plan.spec,
+    let spec: NetworkSpec = match read_json::<serde_json::Value>(path, "segfit-plan/1") {
+        Ok(plan) => serde_json::from_value(plan["spec"].clone())?,
         Err(plan_error) => read_json(path, NETWORK_FORMAT)
             .map_err(|_| plan_error)
             .with_context(|| format!("{} is neither a plan nor a network", path.display()))?,
@@ -165,7 +165,7 @@ fn check_fit(network: &NetworkSpec, channels: usize, classes: usize, plan: &Path
 fn copy_inputs(args: &Args) -> Result<()> {
     let beside = args.plan.with_file_name("profile.json");
     for (from, name) in [(args.plan.clone(), "plan.json"), (beside, "profile.json")] {
-        let is_plan = read_json::<serde_json::Value>(&from, segfit::plan::PLAN_FORMAT).is_ok();
+        let is_plan = read_json::<serde_json::Value>(&from, "segfit-plan/1").is_ok();
         if from.exists() && (name == "profile.json" || is_plan) {
             let bytes = std::fs::read(&from).with_context(|| from.display().to_string())?;
             write_atomically(&args.out.join(name), &bytes)?;

@@ -29,7 +29,10 @@ pub struct Conv2d {
     isa: Isa,
     layout: PlaneLayout,
     batch: usize,
+    /// Flat shift of every kernel position, in the order of the weights.
     shifts: Vec<isize>,
+    /// The same of the kernel turned by 180 degrees.
+    turned: Vec<isize>,
     forward: TilePlan,
     backward: TilePlan,
     weights: WeightPlan,
@@ -66,7 +69,8 @@ impl Conv2d {
             batch,
             forward: TilePlan::new(isa, in_channels, out_channels, taps, layout, batch),
             backward: TilePlan::new(isa, out_channels, in_channels, taps, layout, batch),
-            weights: WeightPlan::new(isa, in_channels, out_channels, taps, layout, batch),
+            weights: WeightPlan::new(isa, in_channels, out_channels, &shifts, layout, batch),
+            turned: shifts.iter().rev().copied().collect(),
             shifts,
         }
     }
@@ -89,16 +93,16 @@ impl Conv2d {
     /// When a length differs from [`Conv2d::packed_len`].
     pub fn pack(&self, weight: &[f32], packed: &mut [f32]) {
         assert_eq!((weight.len(), packed.len()), (self.packed_len(), self.packed_len()));
-        pack::pack(weight, packed, self.in_channels, self.shifts.len(), &self.forward.blocks);
+        pack::pack(self.isa, weight, packed, self.in_channels, self.shifts.len(), &self.forward.blocks);
     }
 
-    /// Orders weights `[out][in][row][column]` for [`Conv2d::backward_data`]: transposed and turned by 180 degrees.
+    /// Orders weights `[out][in][row][column]` for [`Conv2d::backward_data`]: inputs and outputs change places.
     ///
     /// # Panics
     /// When a length differs from [`Conv2d::packed_transposed_len`].
     pub fn pack_transposed(&self, weight: &[f32], packed: &mut [f32]) {
         assert_eq!((weight.len(), packed.len()), (self.packed_len(), self.packed_len()));
-        pack::pack_transposed(weight, packed, self.out_channels, self.shifts.len(), &self.backward.blocks);
+        pack::pack_transposed(self.isa, weight, packed, self.out_channels, self.shifts.len(), &self.backward.blocks);
     }
 
     /// Writes `y`, borders included; with `relu`, negative results become zero.
@@ -110,8 +114,17 @@ impl Conv2d {
         assert_eq!(packed.len(), self.packed_len());
         assert!(bias.is_none_or(|b| b.len() == self.out_channels));
         let bias = bias.map_or(std::ptr::null(), <[f32]>::as_ptr);
-        let job =
-            TileJob { conv: self, plan: &self.forward, packed, bias: Shared(bias), relu, accumulate: false, x, y };
+        let job = TileJob {
+            conv: self,
+            plan: &self.forward,
+            shifts: &self.shifts,
+            packed,
+            bias: Shared(bias),
+            relu,
+            accumulate: false,
+            x,
+            y,
+        };
         job.run();
     }
 
@@ -124,8 +137,8 @@ impl Conv2d {
         self.check(dx, dy);
         assert_eq!(packed_transposed.len(), self.packed_len());
         let bias = Shared(std::ptr::null());
-        let (plan, packed) = (&self.backward, packed_transposed);
-        TileJob { conv: self, plan, packed, bias, relu: false, accumulate, x: dy, y: dx }.run();
+        let (plan, shifts, packed) = (&self.backward, &self.turned[..], packed_transposed);
+        TileJob { conv: self, plan, shifts, packed, bias, relu: false, accumulate, x: dy, y: dx }.run();
     }
 
     /// Floats of scratch memory that [`Conv2d::backward_weights`] needs.
@@ -151,7 +164,7 @@ impl Conv2d {
         assert_eq!(dweight.len(), self.packed_len());
         assert!(scratch.len() >= self.gradient_scratch_len());
         assert!(dbias.as_ref().is_none_or(|b| b.len() == self.out_channels));
-        self.weights.run(self.isa, &self.shifts, x, dy, scratch, dweight, dbias);
+        self.weights.run(x, dy, scratch, dweight, dbias);
     }
 
     fn check(&self, x: &Planes, y: &Planes) {
@@ -175,16 +188,33 @@ fn pixel_range(layout: PlaneLayout) -> (usize, usize) {
     (layout.origin(), layout.origin() + (layout.height - 1) * layout.row_stride() + layout.width)
 }
 
+/// Whole lines around the pixels: aligned ones, or, where the plane has room for them, fewer from the first pixel on.
+fn tile_range(layout: PlaneLayout) -> (usize, usize) {
+    let (first, last) = pixel_range(layout);
+    let (start, end) = (first / LINE * LINE, last.next_multiple_of(LINE));
+    let fewer = (last - first).next_multiple_of(LINE);
+    if end - start <= 8 * LINE && fewer < end - start && first + fewer <= layout.plane_stride() {
+        (first, first + fewer)
+    } else {
+        (start, end)
+    }
+}
+
 /// `count` things in parts as equal as possible, of at most `most`: part `k` starts at the k-th number.
 fn even_parts(count: usize, most: usize) -> Vec<usize> {
     let parts = count.div_ceil(most);
     (0..=parts).map(|k| k * count / parts).collect()
 }
 
-/// Runs jobs in parallel, or in a loop when the work (multiply-adds) is smaller than the cost of waking threads.
-fn for_each_job(jobs: usize, macs: usize, job: impl Fn(usize) + Send + Sync) {
+/// Cost of a convolution in multiply-adds, the transport of one float counted as sixteen.
+fn work(inputs: usize, outputs: usize, taps: usize, layout: PlaneLayout, batch: usize) -> usize {
+    (inputs * outputs * taps + 16 * (inputs + outputs)) * layout.height * layout.width * batch
+}
+
+/// Runs jobs in parallel, or in a loop when the work is smaller than the cost of waking threads.
+fn for_each_job(jobs: usize, work: usize, job: impl Fn(usize) + Send + Sync) {
     const WORTH_WAKING: usize = 1 << 20;
-    if jobs == 1 || macs < WORTH_WAKING {
+    if jobs == 1 || work < WORTH_WAKING {
         (0..jobs).for_each(job);
     } else {
         (0..jobs).into_par_iter().with_max_len(1).for_each(job);
@@ -199,36 +229,40 @@ struct TilePlan {
     blocks: Vec<usize>,
     /// Input channels summed in one pass, so that the inputs of a tile stay in the first cache.
     in_block: usize,
+    /// First position and end of the positions, a whole number of lines.
+    start: usize,
+    end: usize,
     /// Positions of a piece.
     piece: usize,
     pieces: usize,
     images_per_job: usize,
     blocks_per_job: usize,
-    macs: usize,
+    work: usize,
 }
 
 impl TilePlan {
     fn new(isa: Isa, inputs: usize, outputs: usize, taps: usize, layout: PlaneLayout, batch: usize) -> Self {
         /// Floats of the inputs of a piece: a part of the second cache.
         const PIECE_FLOATS: usize = 64 * 1024;
+        const MAX_PIECE: usize = 16 * 1024;
         /// Positions below which a job's weights cost more to load than to use.
         const MIN_POSITIONS: usize = 1024;
         const MIN_JOBS: usize = 12;
-        const MIN_JOB_MACS: usize = 1 << 19;
+        const MIN_JOB_WORK: usize = 1 << 19;
         let blocks = even_parts(outputs, conv_tile::max_out_channels(isa));
         let in_block = inputs.min((288 / taps).max(8));
-        let (start, end) = pixel_range(layout);
-        let positions = end.next_multiple_of(LINE) - start / LINE * LINE;
-        let pieces = positions.div_ceil((PIECE_FLOATS / in_block).max(512));
+        let (start, end) = tile_range(layout);
+        let positions = end - start;
+        let pieces = positions.div_ceil((PIECE_FLOATS / in_block).clamp(512, MAX_PIECE));
         let piece = positions.div_ceil(pieces).next_multiple_of(LINE);
         let pieces = positions.div_ceil(piece);
         let images_per_job = MIN_POSITIONS.div_ceil(piece).min(batch);
-        let macs = inputs * outputs * taps * layout.height * layout.width * batch;
+        let work = work(inputs, outputs, taps, layout, batch);
         let position_jobs = pieces * batch.div_ceil(images_per_job);
         let splits =
-            MIN_JOBS.div_ceil(position_jobs).min((macs / position_jobs / MIN_JOB_MACS).max(1)).min(blocks.len() - 1);
+            MIN_JOBS.div_ceil(position_jobs).min((work / position_jobs / MIN_JOB_WORK).max(1)).min(blocks.len() - 1);
         let blocks_per_job = (blocks.len() - 1).div_ceil(splits);
-        Self { in_channels: inputs, blocks, in_block, piece, pieces, images_per_job, blocks_per_job, macs }
+        Self { in_channels: inputs, blocks, in_block, start, end, piece, pieces, images_per_job, blocks_per_job, work }
     }
 }
 
@@ -236,6 +270,7 @@ impl TilePlan {
 struct TileJob<'a> {
     conv: &'a Conv2d,
     plan: &'a TilePlan,
+    shifts: &'a [isize],
     packed: &'a [f32],
     bias: Shared<*const f32>,
     relu: bool,
@@ -249,7 +284,7 @@ impl TileJob<'_> {
         let plan = self.plan;
         let block_jobs = (plan.blocks.len() - 1).div_ceil(plan.blocks_per_job);
         let image_jobs = self.x.batch.div_ceil(plan.images_per_job);
-        for_each_job(image_jobs * plan.pieces * block_jobs, plan.macs, |job| {
+        for_each_job(image_jobs * plan.pieces * block_jobs, plan.work, |job| {
             let (rest, blocks) = (job / block_jobs, job % block_jobs);
             let (images, piece) = (rest / plan.pieces, rest % plan.pieces);
             let first = blocks * plan.blocks_per_job;
@@ -274,11 +309,10 @@ impl TileJob<'_> {
 
     /// Adds some input channels to a block of output channels of a piece of an image.
     fn run_tiles(&self, image: usize, piece: usize, block: usize, channel: usize, channels: usize) {
-        let (plan, layout, taps) = (self.plan, self.conv.layout, &self.conv.shifts);
+        let (plan, layout, taps) = (self.plan, self.conv.layout, self.shifts);
         let (out, out_end) = (plan.blocks[block], plan.blocks[block + 1]);
-        let (first, end) = pixel_range(layout);
-        let start = first / LINE * LINE + piece * plan.piece;
-        let end = end.next_multiple_of(LINE).min(start + plan.piece);
+        let start = plan.start + piece * plan.piece;
+        let end = plan.end.min(start + plan.piece);
         let is_last = channel + channels == plan.in_channels;
         let weights = (out * plan.in_channels + channel * (out_end - out)) * taps.len();
         let run = TileRun {

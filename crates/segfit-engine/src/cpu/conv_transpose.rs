@@ -12,8 +12,11 @@ use crate::cpu::ordered::{RowPieces, Slots, floats, for_each, zero_columns, zero
 use crate::cpu::planes::Planes;
 use crate::cpu::simd::Isa;
 
-/// Output channels of one matrix product, times four phases.
-const GEMM_CHANNELS: usize = 64;
+/// Output channels of one matrix product of the forward pass.
+const OUTPUT_BLOCK: usize = 16;
+
+/// Input channels and phases of one matrix product of the backward passes.
+const BLOCK: usize = 64;
 
 /// Channels in and out of a transposed convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +38,17 @@ impl Channels {
     fn wide(self) -> bool {
         self.input * self.output >= 64 * 64
     }
+
+    /// The same for the weights' gradient, whose tiles are held back by the second-level cache.
+    fn wide_weights(self) -> bool {
+        self.input * self.output >= 64 * 32
+    }
 }
 
 /// Floats of scratch memory that [`forward`] needs for inputs of this layout.
 #[must_use]
 pub fn forward_scratch_len(channels: Channels, layout: PlaneLayout) -> usize {
-    if channels.wide() { 4 * channels.output * flat(layout) } else { 0 }
+    if channels.wide() { 4 * channels.output * wide_pieces(layout).rows * layout.row_stride() } else { 0 }
 }
 
 /// Floats of scratch memory that [`backward_data`] needs for inputs of this layout.
@@ -52,8 +60,8 @@ pub fn backward_data_scratch_len(channels: Channels, layout: PlaneLayout) -> usi
 /// Floats of scratch memory that [`backward_weights`] needs for inputs of this batch and layout.
 #[must_use]
 pub fn backward_weights_scratch_len(channels: Channels, batch: usize, layout: PlaneLayout) -> usize {
-    if channels.wide() {
-        forward_scratch_len(channels, layout)
+    if channels.wide_weights() {
+        4 * channels.output * wide_pieces(layout).rows * layout.row_stride()
     } else {
         batch * weight_pieces(layout).per_plane * (channels.weights() + channels.output)
     }
@@ -62,6 +70,11 @@ pub fn backward_weights_scratch_len(channels: Channels, batch: usize, layout: Pl
 /// Floats from pixel (0, 0) to the end of the last row's border.
 fn flat(layout: PlaneLayout) -> usize {
     layout.height * layout.row_stride()
+}
+
+/// Rows whose phases are computed together in wide layers: few enough to stay in the second-level cache.
+fn wide_pieces(layout: PlaneLayout) -> RowPieces {
+    RowPieces::with_floats(layout, 1024)
 }
 
 /// Pieces of at least 4096 floats, at most four of a plane: each has its own partial weight gradient.
@@ -186,24 +199,25 @@ unsafe fn product(
 }
 
 fn forward_wide(isa: Isa, x: &Planes, weights: &[f32], bias: &[f32], relu: bool, y: &Planes, scratch: &mut [f32]) {
-    let (flat, rows) = (flat(x.layout), 4 * y.channels);
-    let phases = Slots::new(&mut scratch[..rows * flat]);
-    let block = GEMM_CHANNELS / 4;
-    for image in 0..x.batch {
+    let (pieces, taps) = (wide_pieces(x.layout), 4 * y.channels);
+    let block = OUTPUT_BLOCK;
+    for piece in 0..x.batch * pieces.per_plane {
+        let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
+        let len = (rows.1 - rows.0) * x.layout.row_stride();
+        let phases = Slots::new(&mut scratch[..taps * len]);
         for_each(y.channels.div_ceil(block), usize::MAX, |b| {
             let outputs = b * block..((b + 1) * block).min(y.channels);
             let m = 4 * outputs.len();
-            // SAFETY: the phases and planes of these output channels belong to no other piece.
+            // SAFETY: the phases and rows of these output channels belong to no other piece.
             unsafe {
-                let part = phases.range(4 * outputs.start * flat, m * flat).as_mut_ptr();
+                let part = phases.range(4 * outputs.start * len, m * len).as_mut_ptr();
                 let w = weights.as_ptr().add(4 * outputs.start);
-                let planes = (x.row(image, 0, 0).cast_const(), x.layout.plane_stride(), 1);
-                product((m, flat, x.channels), part, flat, false, (w, 1, rows), planes);
+                let planes = (x.row(image, 0, rows.0).cast_const(), x.layout.plane_stride(), 1);
+                product((m, len, x.channels), part, len, false, (w, 1, taps), planes);
                 for o in outputs.clone() {
-                    let from = part.add(4 * (o - outputs.start) * flat);
-                    let g = up_rows(x, y, (0, x.layout.height));
-                    up_scatter(isa, from, flat, bias[o], relu, y.row(image, o, 0), g);
-                    zero_borders(y, image, o, (0, y.layout.height));
+                    let (from, to) = (part.add(4 * (o - outputs.start) * len), y.row(image, o, 2 * rows.0));
+                    up_scatter(isa, from, len, bias[o], relu, to, up_rows(x, y, rows));
+                    zero_borders(y, image, o, (2 * rows.0, 2 * rows.1));
                 }
             }
         });
@@ -220,11 +234,11 @@ pub fn backward_data(isa: Isa, dy: &Planes, weights: &[f32], dx: &Planes, accumu
     if channels.wide() {
         return backward_data_wide(isa, dy, weights, dx, accumulate, scratch);
     }
-    const BLOCK: usize = 8;
+    const TILE: usize = 8;
     let pieces = RowPieces::with_floats(dx.layout, (16_384 / dy.channels).min(4096));
-    let blocks = dx.channels.div_ceil(BLOCK);
+    let blocks = dx.channels.div_ceil(TILE);
     for_each(dx.batch * pieces.per_plane * blocks, work(dx, dy), |k| {
-        let (piece, inputs) = (k / blocks, (k % blocks) * BLOCK..((k % blocks + 1) * BLOCK).min(dx.channels));
+        let (piece, inputs) = (k / blocks, (k % blocks) * TILE..((k % blocks + 1) * TILE).min(dx.channels));
         let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
         let (from, to) = (dy.row(image, 0, 2 * rows.0), dx.row(image, inputs.start, rows.0));
         let w = weights[4 * inputs.start * dy.channels..].as_ptr();
@@ -238,14 +252,21 @@ pub fn backward_data(isa: Isa, dy: &Planes, weights: &[f32], dx: &Planes, accumu
     });
 }
 
-/// Splits an image's output channels into four phase planes each, which have the rows of the input.
-fn gather(isa: Isa, x: &Planes, dy: &Planes, image: usize, phases: &Slots<'_, f32>, db: Option<&Slots<'_, f32>>) {
-    let flat = flat(x.layout);
-    for_each(dy.channels, floats(dy) / dy.batch, |o| {
+/// Splits some rows of an image's output channels into four phases each, which have the rows of the input.
+fn gather(
+    isa: Isa,
+    x: &Planes,
+    dy: &Planes,
+    (image, rows): (usize, (usize, usize)),
+    phases: &Slots<'_, f32>,
+    db: Option<&Slots<'_, f32>>,
+) {
+    let len = (rows.1 - rows.0) * x.layout.row_stride();
+    for_each(dy.channels, 4 * dy.channels * len, |o| {
         // SAFETY: phases and bias gradient of this output channel belong to no other piece.
         unsafe {
-            let to = phases.range(4 * o * flat, 4 * flat).as_mut_ptr();
-            let sum = up_gather(isa, dy.row(image, o, 0), up_rows(x, dy, (0, x.layout.height)), to, flat);
+            let to = phases.range(4 * o * len, 4 * len).as_mut_ptr();
+            let sum = up_gather(isa, dy.row(image, o, 2 * rows.0), up_rows(x, dy, rows), to, len);
             if let Some(db) = db {
                 *db.at(o) += sum;
             }
@@ -254,21 +275,25 @@ fn gather(isa: Isa, x: &Planes, dy: &Planes, image: usize, phases: &Slots<'_, f3
 }
 
 fn backward_data_wide(isa: Isa, dy: &Planes, weights: &[f32], dx: &Planes, accumulate: bool, scratch: &mut [f32]) {
-    let (flat, columns) = (flat(dx.layout), 4 * dy.channels);
-    for image in 0..dx.batch {
-        let phases = &mut scratch[..columns * flat];
-        gather(isa, dx, dy, image, &Slots::new(phases), None);
+    let (pieces, taps) = (wide_pieces(dx.layout), 4 * dy.channels);
+    for piece in 0..dx.batch * pieces.per_plane {
+        let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
+        let len = (rows.1 - rows.0) * dx.layout.row_stride();
+        let phases = &mut scratch[..taps * len];
+        gather(isa, dx, dy, (image, rows), &Slots::new(phases), None);
         let phases = &*phases;
-        for_each(dx.channels.div_ceil(GEMM_CHANNELS), usize::MAX, |b| {
-            let inputs = b * GEMM_CHANNELS..((b + 1) * GEMM_CHANNELS).min(dx.channels);
-            let (shape, stride) = ((inputs.len(), flat, columns), dx.layout.plane_stride());
-            // SAFETY: these planes of dx belong to no other piece. The phases' border columns are zero, and so dx's are.
+        // Two blocks at least, so that a second thread finds work.
+        let block = (dx.channels / 2).clamp(BLOCK / 2, BLOCK);
+        for_each(dx.channels.div_ceil(block), usize::MAX, |b| {
+            let inputs = b * block..((b + 1) * block).min(dx.channels);
+            let (shape, stride) = ((inputs.len(), len, taps), dx.layout.plane_stride());
+            // SAFETY: these rows of dx belong to no other piece. The phases' border columns are zero, and so dx's are.
             unsafe {
-                let w = weights.as_ptr().add(inputs.start * columns);
-                let to = dx.row(image, inputs.start, 0);
-                product(shape, to, stride, accumulate, (w, columns, 1), (phases.as_ptr(), flat, 1));
+                let w = weights.as_ptr().add(inputs.start * taps);
+                let to = dx.row(image, inputs.start, rows.0);
+                product(shape, to, stride, accumulate, (w, taps, 1), (phases.as_ptr(), len, 1));
                 for i in inputs {
-                    zero_borders(dx, image, i, (0, dx.layout.height));
+                    zero_borders(dx, image, i, rows);
                 }
             }
         });
@@ -283,7 +308,7 @@ fn backward_data_wide(isa: Isa, dy: &Planes, weights: &[f32], dx: &Planes, accum
 pub fn backward_weights(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: &mut [f32], scratch: &mut [f32]) {
     let channels = check(x, dy, dw.len());
     assert_eq!(db.len(), dy.channels);
-    if channels.wide() {
+    if channels.wide_weights() {
         return backward_weights_wide(isa, x, dy, dw, db, scratch);
     }
     let pieces = weight_pieces(x.layout);
@@ -310,20 +335,25 @@ pub fn backward_weights(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: &
 }
 
 fn backward_weights_wide(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: &mut [f32], scratch: &mut [f32]) {
-    let (flat, columns) = (flat(x.layout), 4 * dy.channels);
+    let (pieces, taps) = (wide_pieces(x.layout), 4 * dy.channels);
     db.fill(0.0);
     let (dw, db) = (Slots::new(dw), Slots::new(db));
-    for image in 0..x.batch {
-        let phases = &mut scratch[..columns * flat];
-        gather(isa, x, dy, image, &Slots::new(phases), Some(&db));
+    for piece in 0..x.batch * pieces.per_plane {
+        let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
+        let len = (rows.1 - rows.0) * x.layout.row_stride();
+        let phases = &mut scratch[..taps * len];
+        gather(isa, x, dy, (image, rows), &Slots::new(phases), Some(&db));
         let phases = &*phases;
-        for_each(x.channels.div_ceil(GEMM_CHANNELS), usize::MAX, |b| {
-            let inputs = b * GEMM_CHANNELS..((b + 1) * GEMM_CHANNELS).min(x.channels);
-            let planes = (x.row(image, inputs.start, 0).cast_const(), x.layout.plane_stride(), 1);
-            // SAFETY: these rows of dw belong to no other piece.
+        let across = taps.div_ceil(BLOCK);
+        for_each(x.channels.div_ceil(BLOCK) * across, usize::MAX, |b| {
+            let (first, column) = (b / across * BLOCK, b % across * BLOCK);
+            let (inputs, columns) = (BLOCK.min(x.channels - first), BLOCK.min(taps - column));
+            let planes = (x.row(image, first, rows.0).cast_const(), x.layout.plane_stride(), 1);
+            // SAFETY: this block of dw belongs to no other piece.
             unsafe {
-                let to = dw.range(inputs.start * columns, inputs.len() * columns).as_mut_ptr();
-                product((inputs.len(), columns, flat), to, columns, image > 0, planes, (phases.as_ptr(), 1, flat));
+                let to = dw.range(first * taps + column, 1).as_mut_ptr();
+                let part = (phases.as_ptr().add(column * len), 1, len);
+                product((inputs, columns, len), to, taps, piece > 0, planes, part);
             }
         });
     }
@@ -416,7 +446,9 @@ mod tests {
             let got = run(p, isa, relu, accumulate.then_some(before.as_slice()), extra);
             for (k, (g, t)) in got.iter().zip(&t).enumerate() {
                 let off = distance(g, t);
-                assert!(off < 2e-5, "{} output {k} of {:?} {:?}: {off}", isa.name(), p.channels, p.size);
+                // The weights' gradient sums thousands of products of either sign in f32.
+                let allowed = if k < 2 { 2e-5 } else { 1e-4 };
+                assert!(off < allowed, "{} output {k} of {:?} {:?}: {off}", isa.name(), p.channels, p.size);
             }
         }
     }
@@ -434,9 +466,9 @@ mod tests {
 
     #[test]
     fn wide_layers_agree_with_the_definition_too() {
-        for (input, output, size) in [(128, 32, (5, 3)), (65, 70, (8, 8)), (80, 64, (1, 17))] {
+        for (input, output, size) in [(128, 32, (5, 3)), (65, 70, (8, 8)), (80, 64, (1, 17)), (64, 64, (40, 61))] {
             let p = problem(2, input, output, size, 1);
-            assert!(p.channels.wide());
+            assert!(p.channels.wide() && p.channels.wide_weights());
             assert_right(&p, true, true, 1);
             assert_right(&p, false, false, 0);
         }
@@ -456,7 +488,7 @@ mod tests {
 
     #[test]
     fn results_have_the_same_bits_for_any_number_of_threads() {
-        for (input, output, size) in [(2, 1, (200, 190)), (32, 16, (65, 63)), (128, 64, (16, 16))] {
+        for (input, output, size) in [(2, 1, (200, 190)), (8, 8, (65, 63)), (32, 16, (65, 63)), (128, 64, (16, 16))] {
             let p = problem(2, input, output, size, 4);
             same_bits_for_all_threads(|isa| run(&p, isa, false, None, 0).concat());
         }

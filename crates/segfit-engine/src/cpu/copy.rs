@@ -1,5 +1,6 @@
 //! Copies and sums of planes: what concatenation, skip connections and residual additions need.
 
+use crate::cpu::kernels::norm_rows::zero_few;
 use crate::cpu::ordered::{RowPieces, assert_same_shape, floats, for_each, zero_ends};
 use crate::cpu::planes::Planes;
 
@@ -20,7 +21,7 @@ fn for_each_row(x: &Planes, y: &Planes, row: impl Fn(&[f32], &mut [f32]) + Sync 
                     std::slice::from_raw_parts(x.row(image, channel, r), width),
                     std::slice::from_raw_parts_mut(to, width),
                 );
-                to.add(width).write_bytes(0, y.layout.pad);
+                zero_few(to.add(width), y.layout.pad);
             }
         }
         // SAFETY: as above.

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use rayon::prelude::*;
 use segfit::network::layout::PlaneLayout;
 
+use crate::cpu::kernels::norm_rows::zero_few;
 use crate::cpu::planes::Planes;
 
 /// Floats touched below which handing work to other threads costs more than it saves (about 20 microseconds).
@@ -166,7 +167,7 @@ pub unsafe fn zero_ends(plane: *mut f32, layout: PlaneLayout, rows: (usize, usiz
 pub unsafe fn zero_columns(plane: *mut f32, layout: PlaneLayout, rows: (usize, usize)) {
     for y in rows.0..rows.1 {
         // SAFETY: the border of a row lies inside the plane.
-        unsafe { plane.add(layout.origin() + y * layout.row_stride() + layout.width).write_bytes(0, layout.pad) };
+        unsafe { zero_few(plane.add(layout.origin() + y * layout.row_stride() + layout.width), layout.pad) };
     }
 }
 

@@ -75,15 +75,20 @@ impl Fitted {
         Ok(Self { grid, model, reference: Reference::fit(sets) })
     }
 
-    /// Predicts; depths that were not calibrated are taken for the nearest that was.
-    pub(crate) fn estimate(&self, measures: &Measures, constant_dice: f64, size: &SizeFeatures) -> Estimate {
-        let depth = self.grid.nearest_depth(size.depth);
+    /// Skill at a depth and effective log2 width.
+    pub(crate) fn skill(&self, measures: &Measures, depth: usize, log2_width: f64) -> f64 {
+        let depth = self.grid.nearest_depth(depth);
         let curve = match &self.model {
             AnyModel::MeanCurve(m) => m.curve(&self.grid, depth, measures),
             AnyModel::PaperForm(m) => m.curve(&self.grid, depth, measures),
             AnyModel::Ridge(m) => m.curve(&self.grid, depth, measures),
         };
-        let skill = curve.at(size.log2_width);
+        curve.at(log2_width)
+    }
+
+    /// Predicts; depths that were not calibrated are taken for the nearest that was.
+    pub(crate) fn estimate(&self, measures: &Measures, constant_dice: f64, size: &SizeFeatures) -> Estimate {
+        let skill = self.skill(measures, size.depth, size.log2_width);
         let reference = self.reference.dice(measures, constant_dice);
         let stake = (reference - constant_dice) / reference;
         let retention = (1.0 - (1.0 - skill) * stake).max(0.0);
@@ -157,7 +162,8 @@ pub(crate) fn mean_error(held: &[HeldOut]) -> f64 {
 pub(crate) fn choose(candidates: &[(ModelKind, Vec<HeldOut>)]) -> Option<ModelKind> {
     let mut best = candidates.first()?;
     for candidate in &candidates[1..] {
-        let gains: Vec<f64> = errors_by_set(&best.1).iter().zip(errors_by_set(&candidate.1)).map(|(a, b)| a - b).collect();
+        let gains: Vec<f64> =
+            errors_by_set(&best.1).iter().zip(errors_by_set(&candidate.1)).map(|(a, b)| a - b).collect();
         let n = gains.len() as f64;
         let mean = gains.iter().sum::<f64>() / n;
         let variance = gains.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
@@ -213,8 +219,7 @@ impl HalfWidths {
             let skill = if grid.is_reference(knot) { 0.0 } else { skill };
             knots.push(HalfWidth { depth: knot.depth, log2_width: knot.log2_width, skill, logit });
         }
-        let inner: Vec<&HalfWidth> =
-            knots.iter().filter(|k| !grid.reference.is(k.depth, k.log2_width)).collect();
+        let inner: Vec<&HalfWidth> = knots.iter().filter(|k| !grid.reference.is(k.depth, k.log2_width)).collect();
         let median = |value: fn(&HalfWidth) -> f64| {
             let mut values: Vec<f64> = inner.iter().map(|k| value(k)).collect();
             values.sort_by(f64::total_cmp);

@@ -1,11 +1,14 @@
 //! [`Manifest`]: the trainings of a calibration, listed before any of them runs.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::record::short_hash;
 use crate::error::{Error, Result};
-use crate::network::Widths;
+use crate::files::read_json;
 use crate::network::families::{UnetOptions, build};
+use crate::network::{NetworkSpec, Widths};
 use crate::recipe::Recipe;
 
 /// `format` of manifest files.
@@ -71,9 +74,17 @@ impl Job {
             );
             return Err(Error::Calibration { reason });
         }
-        let options = UnetOptions { in_channels: 1, classes: 2, base_width: self.base_width, depth: self.depth };
+        self.network(1, 2).map(drop)
+    }
+
+    /// The network to train on images of `in_channels` channels with `classes` classes.
+    ///
+    /// # Errors
+    /// [`Error::Option`] or [`Error::Network`] when it does not exist.
+    pub fn network(&self, in_channels: usize, classes: usize) -> Result<NetworkSpec> {
+        let options = UnetOptions { in_channels, classes, base_width: self.base_width, depth: self.depth };
         let network = build(&self.family, &options)?;
-        self.widths.as_ref().map_or(Ok(()), |w| network.with_widths(w).map(drop))
+        self.widths.as_ref().map_or(Ok(network.clone()), |widths| network.with_widths(widths))
     }
 }
 
@@ -141,13 +152,15 @@ impl Manifest {
         Ok(Self { format: MANIFEST_FORMAT.into(), jobs })
     }
 
-    /// Checks every job, for manifests read from a file.
+    /// Reads a manifest and checks every job.
     ///
     /// # Errors
-    /// As [`Job::validate`]; [`Error::Calibration`] for a job that is listed twice.
-    pub fn validate(&self) -> Result<()> {
-        distinct("jobs", &self.jobs.iter().map(|j| &j.id).collect::<Vec<_>>())?;
-        self.jobs.iter().try_for_each(Job::validate)
+    /// As [`read_json`] and [`Job::validate`]; [`Error::Calibration`] for a job that is listed twice.
+    pub fn read(path: &Path) -> Result<Self> {
+        let manifest: Self = read_json(path, MANIFEST_FORMAT)?;
+        distinct("jobs", &manifest.jobs.iter().map(|j| &j.id).collect::<Vec<_>>())?;
+        manifest.jobs.iter().try_for_each(Job::validate)?;
+        Ok(manifest)
     }
 }
 
@@ -214,6 +227,18 @@ mod tests {
         assert_eq!(moved.identity(), job.id);
         moved.seed = 9;
         assert!(moved.validate().unwrap_err().to_string().contains("was edited"));
+    }
+
+    #[test]
+    fn a_manifest_file_comes_back_and_a_repeated_job_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("manifest.json");
+        let mut manifest = Manifest::of(&sweep()).unwrap();
+        crate::files::write_json(&path, &manifest).unwrap();
+        assert_eq!(Manifest::read(&path).unwrap(), manifest);
+        manifest.jobs.push(manifest.jobs[0].clone());
+        crate::files::write_json(&path, &manifest).unwrap();
+        assert!(Manifest::read(&path).unwrap_err().to_string().contains("listed twice"));
     }
 
     #[test]

@@ -7,12 +7,14 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::Measures;
-use super::candidates::{Fitted, HalfWidth, HalfWidths, ModelKind, SMALLEST_STAKE, choose, leave_one_out, logit, mean_error};
+use super::candidates::{
+    Fitted, HalfWidth, HalfWidths, ModelKind, SMALLEST_STAKE, choose, leave_one_out, logit, mean_error,
+};
 use super::interval::{CONFORMAL_SETS, Interval};
 use super::models::FEATURES;
-use super::record::{Record, RecipeId, short_hash};
+use super::record::{RecipeId, Record, short_hash};
 use super::samples::{Samples, SetSamples};
-use super::size::SizeFeatures;
+use super::size::{Cell, SizeFeatures};
 use crate::error::{Error, Result};
 use crate::files::{read_json, write_json};
 use crate::network::NetworkSpec;
@@ -202,7 +204,13 @@ impl Mapping {
     ///
     /// # Errors
     /// [`Error::Option`] when `constant_dice` is not in 0 to 1; [`Error::Network`] for a network that does not fit together.
-    pub fn predict(&self, measures: &Measures, constant_dice: f64, network: &NetworkSpec, size: usize) -> Result<Prediction> {
+    pub fn predict(
+        &self,
+        measures: &Measures,
+        constant_dice: f64,
+        network: &NetworkSpec,
+        size: usize,
+    ) -> Result<Prediction> {
         if !(0.0..1.0).contains(&constant_dice) {
             let (what, expected) = ("Dice of the constant mask".into(), "0 to below 1".into());
             return Err(Error::Option { what, expected, got: constant_dice.to_string() });
@@ -212,7 +220,7 @@ impl Mapping {
         reasons.extend(self.beyond_data(measures, constant_dice));
         let extrapolated = !reasons.is_empty();
         let estimate = self.fitted.estimate(measures, constant_dice, &features);
-        let half = self.half_width(&features, extrapolated);
+        let half = self.half_width(measures, &features, extrapolated);
         let around = half.skill * estimate.stake.max(SMALLEST_STAKE);
         let dice = |shift: f64| 1.0 / (1.0 + (-(logit(estimate.dice) + shift)).exp());
         Ok(Prediction {
@@ -237,7 +245,7 @@ impl Mapping {
         self.calibrated_on.depths.contains(&depth)
     }
 
-    fn half_width(&self, size: &SizeFeatures, extrapolated: bool) -> HalfWidth {
+    fn half_width(&self, measures: &Measures, size: &SizeFeatures, extrapolated: bool) -> HalfWidth {
         let half = self.half_widths.at(self.fitted.grid.nearest_depth(size.depth), size.log2_width);
         if !extrapolated {
             return half;
@@ -245,7 +253,22 @@ impl Mapping {
         let typical = self.half_widths.typical;
         let levels = 1.0 + self.fitted.grid.nearest_depth(size.depth).abs_diff(size.depth) as f64;
         let wider = |half: f64, typical: f64| (EXTRAPOLATED * half).max(typical) * levels;
-        HalfWidth { skill: wider(half.skill, typical.skill), logit: wider(half.logit, typical.logit), ..half }
+        let skill = wider(half.skill, typical.skill) + self.shape_error(measures, size);
+        HalfWidth { skill, logit: wider(half.logit, typical.logit), ..half }
+    }
+
+    /// What the skill of a shape that was not calibrated may be off by: its effective width is uncertain by the standard
+    /// deviation of its cells, because nothing says which of them count. 0 for calibrated shapes.
+    fn shape_error(&self, measures: &Measures, size: &SizeFeatures) -> f64 {
+        let within = |value: f64, [low, high]: [f64; 2]| (low..=high).contains(&value);
+        if within(size.slope, self.hull.slope) && within(size.decoder_ratio, self.hull.decoder_ratio) {
+            return 0.0;
+        }
+        let square = |c: &Cell| (c.log2_width - size.log2_width).powi(2);
+        let deviation = (size.cells.iter().map(square).sum::<f64>() / size.cells.len() as f64).sqrt();
+        let skill = |log2_width: f64| self.fitted.skill(measures, size.depth, log2_width);
+        let here = skill(size.log2_width);
+        (here - skill(size.log2_width - deviation)).max(skill(size.log2_width + deviation) - here)
     }
 
     fn beyond_network(&self, features: &SizeFeatures, network: &NetworkSpec, size: usize) -> Vec<String> {
@@ -394,9 +417,18 @@ mod tests {
     fn a_dependence_on_complexity_is_found() {
         let mapping = planted();
         assert_eq!(mapping.shipped, ModelKind::Ridge, "{:?}", mapping.errors);
-        assert!(mapping.errors[&ModelKind::Ridge] < 0.5 * mapping.errors[&ModelKind::MeanCurve], "{:?}", mapping.errors);
+        assert!(
+            mapping.errors[&ModelKind::Ridge] < 0.5 * mapping.errors[&ModelKind::MeanCurve],
+            "{:?}",
+            mapping.errors
+        );
         let retention = |z: f64| mapping.predict(&measures(z), 0.4, &net(2, 4), 128).unwrap().retention.mean;
-        assert!(retention(-1.0) > retention(1.0) + 0.02, "easy images keep more: {} {}", retention(-1.0), retention(1.0));
+        assert!(
+            retention(-1.0) > retention(1.0) + 0.02,
+            "easy images keep more: {} {}",
+            retention(-1.0),
+            retention(1.0)
+        );
     }
 
     #[test]

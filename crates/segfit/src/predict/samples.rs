@@ -80,7 +80,8 @@ impl Samples {
     pub fn of(records: &[Record]) -> Result<Self> {
         let records = last_attempts(records);
         alike(&records)?;
-        let largest = records.iter().max_by_key(|r| r.cost.params).ok_or_else(|| fail("there are no records".into()))?;
+        let largest =
+            records.iter().max_by_key(|r| r.cost.params).ok_or_else(|| fail("there are no records".into()))?;
         let reference = (largest.depth, largest.widths.clone());
         let mut by_set: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
         for record in &records {

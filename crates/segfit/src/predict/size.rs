@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn halving_the_only_decoder_level_lowers_the_ratio_by_one_octave() {
         // Depth 1: cells encoder 0, encoder 1, decoder 0. Halving up0 and dec0 takes one octave from one of three cells.
-        let features = SizeFeatures::of(&net(8, 1).with_widths(&[("up0".into(), 4), ("dec0".into(), 4)].into()).unwrap());
+        let features =
+            SizeFeatures::of(&net(8, 1).with_widths(&[("up0".into(), 4), ("dec0".into(), 4)].into()).unwrap());
         let features = features.unwrap();
         assert!((features.decoder_ratio + 1.0).abs() < 1e-12);
         assert!((features.log2_width - (3.0 - 1.0 / 3.0)).abs() < 1e-12);

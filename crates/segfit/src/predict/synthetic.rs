@@ -1,9 +1,11 @@
 //! Records of trainings that never happened, with a planted dependence on complexity, for tests.
 
 use super::Measures;
-use super::record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, Record, RecipeId, short_hash};
+use super::SizeFeatures;
+use super::record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record, short_hash};
 use crate::cost::Cost;
 use crate::network::families::{UnetOptions, unet};
+use crate::network::{NetworkSpec, Widths};
 use crate::random::Stream;
 use crate::recipe::{InputMode, InputSpec, Recipe};
 
@@ -20,13 +22,16 @@ pub(crate) struct World {
     pub seeds: u64,
     /// Depths; the first has the reference.
     pub depths: &'static [usize],
+    /// Whether networks of base width 8 with slopes of -0.5 and 0.25 and with a decoder of half the width are trained too;
+    /// only their effective width counts.
+    pub shapes: bool,
     /// Names the random stream.
     pub seed: u64,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { sets: 4, effect: 0.0, noise: 0.0, seeds: 1, depths: &[4], seed: 0 }
+        Self { sets: 4, effect: 0.0, noise: 0.0, seeds: 1, depths: &[4], shapes: false, seed: 0 }
     }
 }
 
@@ -51,6 +56,19 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
         let mut stream = Stream::new(&[world.seed, set as u64]);
         let constant_dice = 0.2 + 0.4 * f64::from(stream.unit());
         let reference = constant_dice + (1.0 - constant_dice) * f64::from(stream.range(0.7, 0.9));
+        if world.shapes {
+            for (slope, ratio) in [(-0.5, 0.0), (0.25, 0.0), (0.0, -1.0), (-0.5, -1.0)] {
+                let widths = shape(slope, ratio);
+                let network = net(8, 4).with_widths(&widths).unwrap();
+                let octaves = 3.0 - SizeFeatures::of(&network).unwrap().log2_width;
+                let dice = constant_dice + (1.0 - 0.04 * octaves.exp2()) * (reference - constant_dice);
+                let mut record = record(&format!("set{set:02}"), z, constant_dice, 8, 4, 0, dice);
+                record.job = short_hash(&format!("{} {slope} {ratio}", record.job));
+                record.cost = Cost::of(&network, 128).unwrap();
+                record.widths = widths;
+                records.push(record);
+            }
+        }
         for &depth in world.depths {
             for base_width in [1_usize, 2, 4, 8, 16] {
                 for seed in 0..world.seeds {
@@ -69,9 +87,23 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
     records
 }
 
+fn net(base_width: usize, depth: usize) -> NetworkSpec {
+    unet(&UnetOptions { in_channels: 1, classes: 2, base_width, depth }).unwrap()
+}
+
+/// Channels of a network of base width 8 and depth 4, bent.
+fn shape(slope: f64, ratio: f64) -> Widths {
+    let bend = |name: &str, channels: usize| {
+        let level = f64::from(name.chars().last().and_then(|c| c.to_digit(10)).unwrap());
+        let side = if name.starts_with("enc") { 0.0 } else { ratio };
+        (channels as f64 * (slope * (level - 2.0) + side).exp2()).round() as usize
+    };
+    net(8, 4).widths().into_iter().map(|(name, channels)| (name.clone(), bend(&name, channels))).collect()
+}
+
 fn record(name: &str, z: f64, constant_dice: f64, base_width: usize, depth: usize, seed: u64, dice: f64) -> Record {
     let input = InputSpec { mode: InputMode::Resize, size: 128 };
-    let network = unet(&UnetOptions { in_channels: 1, classes: 2, base_width, depth }).unwrap();
+    let network = net(base_width, depth);
     let iou = dice / (2.0 - dice);
     Record {
         format: RECORD_FORMAT.into(),

@@ -70,9 +70,10 @@ mod tests {
     fn numbers_are_written_as_people_do() {
         assert_eq!(thousands(31_045_506), "31,045,506");
         assert_eq!(thousands(7), "7");
-        assert_eq!(["950", "1.00k", "12.3k", "4.56M"].map(String::from), [950, 999, 12_345, 4_560_000].map(|n| {
-            if n == 999 { short(1000) } else { short(n) }
-        }));
+        assert_eq!(
+            ["950", "1.00k", "12.3k", "4.56M"].map(String::from),
+            [950, 999, 12_345, 4_560_000].map(|n| { if n == 999 { short(1000) } else { short(n) } })
+        );
         assert_eq!((bytes(512), bytes(1023), bytes(4 << 20)), ("512 B".into(), "1.00 KiB".into(), "4.00 MiB".into()));
     }
 

@@ -1,56 +1,52 @@
 //! Weights in the order in which the tiles read them: `[block of outputs][input][kernel position][output of the block]`.
 
+use crate::cpu::kernels::transpose::interleave_8;
+use crate::cpu::simd::Isa;
+
 /// Weights of at least this many floats are packed in parallel.
 const PARALLEL: usize = 1 << 16;
 
 /// From `[out][in][tap]`; `blocks` are the starts of the blocks of output channels and their end.
-pub(super) fn pack(weight: &[f32], packed: &mut [f32], inputs: usize, taps: usize, blocks: &[usize]) {
+pub(super) fn pack(isa: Isa, weight: &[f32], packed: &mut [f32], inputs: usize, taps: usize, blocks: &[usize]) {
     let row = inputs * taps;
-    let pack_block = |first: usize, packed: &mut [f32]| {
+    for_each_block(packed, row, blocks, &|first: usize, packed: &mut [f32]| {
         let width = packed.len() / row;
-        let weight = &weight[first * row..(first + width) * row];
-        match width {
-            8 => interleave::<8>(weight, packed),
-            4 => interleave::<4>(weight, packed),
-            _ => {
-                for (k, group) in packed.chunks_exact_mut(width).enumerate() {
-                    for (c, w) in group.iter_mut().enumerate() {
-                        *w = weight[c * row + k];
-                    }
-                }
-            }
-        }
-    };
-    for_each_block(packed, row, blocks, &pack_block);
+        interleave(isa, &weight[first * row..(first + width) * row], width, packed);
+    });
 }
 
-/// `packed[k][c] = weight[c][k]` for `N` rows.
-fn interleave<const N: usize>(weight: &[f32], packed: &mut [f32]) {
-    let row = weight.len() / N;
-    let rows: [&[f32]; N] = std::array::from_fn(|c| &weight[c * row..(c + 1) * row]);
-    for (k, group) in packed.chunks_exact_mut(N).enumerate() {
-        for (w, row) in group.iter_mut().zip(rows) {
-            *w = row[k];
-        }
-    }
-}
-
-/// From `[out][in][tap]`, for the convolution whose inputs are `outputs` channels and whose outputs are `in`, with the
-/// kernel turned by 180 degrees.
-pub(super) fn pack_transposed(weight: &[f32], packed: &mut [f32], outputs: usize, taps: usize, blocks: &[usize]) {
+/// From `[out][in][tap]`, for the convolution whose inputs are `outputs` channels and whose outputs are `in`.
+pub(super) fn pack_transposed(
+    isa: Isa,
+    weight: &[f32],
+    packed: &mut [f32],
+    outputs: usize,
+    taps: usize,
+    blocks: &[usize],
+) {
     let inputs = blocks[blocks.len() - 1];
-    let pack_block = |first: usize, packed: &mut [f32]| {
+    for_each_block(packed, outputs * taps, blocks, &|first: usize, packed: &mut [f32]| {
         let width = packed.len() / (outputs * taps);
         for (o, packed) in packed.chunks_exact_mut(taps * width).enumerate() {
-            let weight = &weight[(o * inputs + first) * taps..(o * inputs + first + width) * taps];
-            for (t, group) in packed.chunks_exact_mut(width).rev().enumerate() {
-                for (c, w) in group.iter_mut().enumerate() {
-                    *w = weight[c * taps + t];
-                }
-            }
+            interleave(isa, &weight[(o * inputs + first) * taps..(o * inputs + first + width) * taps], width, packed);
         }
-    };
-    for_each_block(packed, outputs * taps, blocks, &pack_block);
+    });
+}
+
+/// `packed[k][c] = weight[c][k]` for `width` rows c.
+fn interleave(isa: Isa, weight: &[f32], width: usize, packed: &mut [f32]) {
+    assert_eq!(weight.len(), packed.len());
+    let row = weight.len() / width;
+    if width == 8 {
+        // SAFETY: both have 8 * row floats.
+        unsafe { interleave_8(isa, weight.as_ptr(), row, row, packed.as_mut_ptr()) };
+        return;
+    }
+    for (k, group) in packed.chunks_exact_mut(width).enumerate() {
+        for (c, w) in group.iter_mut().enumerate() {
+            *w = weight[c * row + k];
+        }
+    }
 }
 
 /// Calls `pack_block` with the first channel and the packed floats of every block, halving long runs between threads.

@@ -27,9 +27,9 @@ pub struct TileRun<'a> {
     pub y: *mut f32,
     /// Output channels, at most [`max_out_channels`].
     pub out_channels: usize,
-    /// First position, a multiple of [`LINE`].
+    /// First position; faster at a multiple of [`LINE`].
     pub start: usize,
-    /// End of the positions, a multiple of [`LINE`].
+    /// End of the positions, a multiple of [`LINE`] behind the first.
     pub end: usize,
     /// Start values, one for each output channel; null for zeros.
     pub bias: *const f32,
@@ -56,7 +56,7 @@ dispatch! {
 
 #[inline(always)]
 unsafe fn convolve_generic<S: Simd>(run: &TileRun<'_>) {
-    debug_assert!(run.start.is_multiple_of(LINE) && run.end.is_multiple_of(LINE));
+    debug_assert!((run.end - run.start).is_multiple_of(LINE));
     // SAFETY: the caller's. The widths keep accumulators, inputs and one weight within the registers.
     unsafe {
         if S::REGISTERS >= 32 {
@@ -64,7 +64,7 @@ unsafe fn convolve_generic<S: Simd>(run: &TileRun<'_>) {
                 8 => sweep::<S, 8, 3>(run),
                 7 => sweep::<S, 7, 3>(run),
                 6 => sweep::<S, 6, 4>(run),
-                5 => sweep::<S, 5, 4>(run),
+                5 => sweep::<S, 5, 5>(run),
                 4 => sweep::<S, 4, 6>(run),
                 3 => sweep::<S, 3, 7>(run),
                 2 => sweep::<S, 2, 10>(run),
@@ -129,9 +129,18 @@ unsafe fn tile<S: Simd, const OC: usize, const WV: usize>(run: &TileRun<'_>, q: 
                 }
             }
         }
+        for c in 0..OC {
+            for v in (0..WV).step_by(LINE / S::LANES) {
+                prefetch(y.wrapping_add(c * run.plane_stride + v * S::LANES));
+            }
+        }
         let mut x = run.x.add(q);
         let mut w = run.weights;
+        let ahead = run.shifts[0].max(run.shifts[run.shifts.len() - 1]) + (WV * S::LANES) as isize;
         for _ in 0..run.in_channels {
+            for v in (0..WV).step_by(LINE / S::LANES) {
+                prefetch(x.wrapping_offset(ahead).wrapping_add(v * S::LANES));
+            }
             for &shift in run.shifts {
                 let at = x.offset(shift);
                 let mut inputs = [S::zero(); WV];
@@ -156,4 +165,16 @@ unsafe fn tile<S: Simd, const OC: usize, const WV: usize>(run: &TileRun<'_>, q: 
             }
         }
     }
+}
+
+/// Asks for the cache line of `p` ahead of its use; never faults.
+#[inline(always)]
+pub(super) fn prefetch(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which accepts any address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }

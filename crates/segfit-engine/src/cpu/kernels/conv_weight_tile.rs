@@ -6,6 +6,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::conv_tile::prefetch;
 use crate::cpu::simd::{Isa, Simd};
 use crate::dispatch;
 
@@ -32,10 +33,8 @@ pub struct WeightRun<'a> {
     pub dw: *mut f32,
     /// Floats from one output channel to the next in `dw`.
     pub dw_stride: usize,
-    /// Add to what `dw` and `dbias` hold.
+    /// Add to what `dw` holds.
     pub accumulate: bool,
-    /// Gradient of the biases of the block, or null when it is not wanted.
-    pub dbias: *mut f32,
 }
 
 /// Most output channels of one tile.
@@ -69,7 +68,7 @@ dispatch! {
     /// Computes one run.
     ///
     /// # Safety
-    /// The run's ranges, shifted, must lie inside valid planes; nothing else may touch `dw` and `dbias`.
+    /// The run's ranges, shifted, must lie inside valid planes; nothing else may touch `dw`.
     pub unsafe fn weight_gradient = weight_gradient_generic(run: &WeightRun<'_>)
 }
 
@@ -97,9 +96,6 @@ unsafe fn weight_gradient_generic<S: Simd>(run: &WeightRun<'_>) {
                 1 => block::<S, 1, 4>(run),
                 n => unreachable!("tile of {n} output channels"),
             }
-        }
-        if !run.dbias.is_null() {
-            sum_channels::<S>(run);
         }
     }
 }
@@ -155,14 +151,18 @@ unsafe fn tile_shifts<S: Simd, const OC: usize, const IC: usize>(
 ) {
     let mut at = sums;
     let mut shifts = run.shifts.chunks_exact(3);
+    let mut next = channel * (run.shifts.len() / 3);
     // SAFETY: the caller's.
     unsafe {
         for triple in &mut shifts {
-            tile::<S, OC, IC, 3>(run, channel, triple, chunk, at);
+            // Every triple asks for one row of the next chunk.
+            let ahead = run.dy.wrapping_add(next % OC * run.plane_stride + chunk.start + CHUNK);
+            next += 1;
+            tile::<S, OC, IC, 3>(run, channel, triple, chunk, ahead, at);
             at = at.add(3 * OC * IC * S::LANES);
         }
         for single in shifts.remainder().chunks_exact(1) {
-            tile::<S, OC, IC, 1>(run, channel, single, chunk, at);
+            tile::<S, OC, IC, 1>(run, channel, single, chunk, run.dy, at);
             at = at.add(OC * IC * S::LANES);
         }
     }
@@ -175,6 +175,7 @@ unsafe fn tile<S: Simd, const OC: usize, const IC: usize, const T: usize>(
     channel: usize,
     shifts: &[isize],
     chunk: Chunk,
+    ahead: *const f32,
     sums: *mut f32,
 ) {
     let mut taps = [0; T];
@@ -195,7 +196,13 @@ unsafe fn tile<S: Simd, const OC: usize, const IC: usize, const T: usize>(
             step::<S, OC, IC, T, true>(&mut acc, dy, x, run.plane_stride, &taps, chunk.head);
             (dy, x) = (dy.add(chunk.head), x.add(chunk.head));
         }
+        let mut ahead = ahead;
         for _ in 0..chunk.vectors {
+            prefetch(ahead);
+            for i in 0..IC {
+                prefetch(x.wrapping_add(i * run.plane_stride + CHUNK).wrapping_offset(taps[T - 1]));
+            }
+            ahead = ahead.wrapping_add(S::LANES);
             step::<S, OC, IC, T, false>(&mut acc, dy, x, run.plane_stride, &taps, 0);
             (dy, x) = (dy.add(S::LANES), x.add(S::LANES));
         }
@@ -298,29 +305,46 @@ unsafe fn store_sums<S: Simd, const OC: usize, const IC: usize>(
     }
 }
 
-/// Sums each channel of `dy` over the range.
+dispatch! {
+    /// Writes to `sums`, or adds to it, the sum of each of some channels over a flat range.
+    ///
+    /// # Safety
+    /// The range must lie inside valid planes, of which `planes` is the first float; nothing else may touch `sums`.
+    pub unsafe fn channel_sums = channel_sums_generic(
+        planes: *const f32, plane_stride: usize, channels: usize, start: usize, end: usize, sums: *mut f32, accumulate: bool,
+    )
+}
+
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "index loops surely unroll, and inline with the instruction set")]
-unsafe fn sum_channels<S: Simd>(run: &WeightRun<'_>) {
+unsafe fn channel_sums_generic<S: Simd>(
+    planes: *const f32,
+    plane_stride: usize,
+    channels: usize,
+    start: usize,
+    end: usize,
+    sums: *mut f32,
+    accumulate: bool,
+) {
     // SAFETY: the caller's.
     unsafe {
-        for c in 0..run.out_channels {
-            let dy = run.dy.add(c * run.plane_stride);
+        for c in 0..channels {
+            let plane = planes.add(c * plane_stride);
             let mut acc = [S::zero(); 4];
-            let mut q = run.start;
-            while q + 4 * S::LANES <= run.end {
+            let mut q = start;
+            while q + 4 * S::LANES <= end {
                 for k in 0..4 {
-                    acc[k] = S::add(acc[k], S::load(dy.add(q + k * S::LANES)));
+                    acc[k] = S::add(acc[k], S::load(plane.add(q + k * S::LANES)));
                 }
                 q += 4 * S::LANES;
             }
-            while q < run.end {
-                acc[0] = S::add(acc[0], S::load_first(dy.add(q), run.end - q));
+            while q < end {
+                acc[0] = S::add(acc[0], S::load_first(plane.add(q), end - q));
                 q += S::LANES;
             }
             let sum = S::sum(S::add(S::add(acc[0], acc[1]), S::add(acc[2], acc[3])));
-            let out = run.dbias.add(c);
-            *out = if run.accumulate { *out + sum } else { sum };
+            let out = sums.add(c);
+            *out = if accumulate { *out + sum } else { sum };
         }
     }
 }

@@ -37,6 +37,20 @@ pub unsafe trait Lanes: Simd {
         }
     }
 
+    /// As `load_first`, with a branch for whole vectors: cheaper in loops where most are whole.
+    #[inline(always)]
+    unsafe fn load_upto(p: *const f32, n: usize) -> Self::V {
+        // SAFETY: the caller's.
+        unsafe { if n >= Self::LANES { Self::load(p) } else { Self::load_first(p, n) } }
+    }
+
+    /// As `store_first`, with a branch for whole vectors.
+    #[inline(always)]
+    unsafe fn store_upto(p: *mut f32, n: usize, v: Self::V) {
+        // SAFETY: the caller's.
+        unsafe { if n >= Self::LANES { Self::store(p, v) } else { Self::store_first(p, n, v) } }
+    }
+
     /// |v|.
     #[inline(always)]
     unsafe fn abs(v: Self::V) -> Self::V {

@@ -1,7 +1,7 @@
 //! Row loops of the losses: probabilities with the sums that the loss is made of, and gradients from probabilities.
 
 use crate::cpu::kernels::lanes::Lanes;
-use crate::cpu::kernels::norm_rows::Rows;
+use crate::cpu::kernels::norm_rows::{Rows, zero_few};
 use crate::dispatch;
 
 /// Classes that a byte can name.
@@ -67,9 +67,9 @@ unsafe fn logistic_rows<S: Lanes, const DIFFERENCE: bool>(
                 (z.row.add(r * z.stride), target.add(r * rows.width), p.row.wrapping_add(r * p.stride));
             for i in (0..rows.width).step_by(S::LANES) {
                 let n = rows.width - i;
-                let mut d = S::load_first(from.add(i), n);
+                let mut d = S::load_upto(from.add(i), n);
                 if DIFFERENCE {
-                    d = S::sub(S::load_first(from.add(z.plane + i), n), d);
+                    d = S::sub(S::load_upto(from.add(z.plane + i), n), d);
                 }
                 let t = S::equal(S::load_first_bytes(labels.add(i), n), class);
                 let (mut q, mut entropy) = logistic::<S>(d, t);
@@ -84,7 +84,7 @@ unsafe fn logistic_rows<S: Lanes, const DIFFERENCE: bool>(
                 sums[1] = S::add(sums[1], q);
                 sums[3] = S::add(sums[3], S::where_positive(t, q));
                 if !p.row.is_null() {
-                    S::store_first(to.add(i), n, q);
+                    S::store_upto(to.add(i), n, q);
                 }
             }
         }
@@ -138,20 +138,20 @@ unsafe fn logistic_gradient<S: Lanes, const DIFFERENCE: bool>(
             let (to, labels) = (p.row.add(r * p.stride), target.add(r * rows.width));
             for i in (0..rows.width).step_by(S::LANES) {
                 let n = rows.width - i;
-                let q = S::load_first(to.add(i), n);
+                let q = S::load_upto(to.add(i), n);
                 let t = S::equal(S::load_first_bytes(labels.add(i), n), class);
                 let dice = S::mul(S::mul(q, S::sub(one, q)), S::fma(c[1], t, c[0]));
                 let d = S::fma(S::sub(q, t), share, dice);
                 if DIFFERENCE {
-                    S::store_first(to.add(p.plane + i), n, d);
-                    S::store_first(to.add(i), n, S::sub(S::zero(), d));
+                    S::store_upto(to.add(p.plane + i), n, d);
+                    S::store_upto(to.add(i), n, S::sub(S::zero(), d));
                 } else {
-                    S::store_first(to.add(i), n, d);
+                    S::store_upto(to.add(i), n, d);
                 }
             }
-            to.add(rows.width).write_bytes(0, p.pad);
+            zero_few(to.add(rows.width), p.pad);
             if DIFFERENCE {
-                to.add(p.plane + rows.width).write_bytes(0, p.pad);
+                zero_few(to.add(p.plane + rows.width), p.pad);
             }
         }
     }
@@ -191,14 +191,14 @@ dispatch!(
 unsafe fn exponentials<S: Lanes>(z: *const f32, plane: usize, n: usize, e: &mut [S::V]) -> (S::V, S::V) {
     // SAFETY: only valid pixels are read.
     unsafe {
-        let mut largest = S::load_first(z, n);
+        let mut largest = S::load_upto(z, n);
         for c in 1..e.len() {
-            largest = S::max(largest, S::load_first(z.add(c * plane), n));
+            largest = S::max(largest, S::load_upto(z.add(c * plane), n));
         }
         // The largest are exactly 1; counting them apart keeps the low bits of the others.
         let (mut ones, mut rest) = (S::splat(-1.0), S::zero());
         for (c, e) in e.iter_mut().enumerate() {
-            *e = S::exp_of_negative(S::sub(S::load_first(z.add(c * plane), n), largest));
+            *e = S::exp_of_negative(S::sub(S::load_upto(z.add(c * plane), n), largest));
             let below = S::where_positive(S::sub(S::splat(1.0), *e), *e);
             ones = S::add(ones, S::sub(*e, below));
             rest = S::add(rest, below);
@@ -208,11 +208,18 @@ unsafe fn exponentials<S: Lanes>(z: *const f32, plane: usize, n: usize, e: &mut 
 }
 
 #[inline(always)]
-unsafe fn softmax<S: Lanes>(z: PlaneRows, target: *const u8, p: PlaneRows, rows: Rows, out: *mut Sums, classes: usize) {
+unsafe fn softmax<S: Lanes, const MOST: usize>(
+    z: PlaneRows,
+    target: *const u8,
+    p: PlaneRows,
+    rows: Rows,
+    out: *mut Sums,
+    classes: usize,
+) {
     // SAFETY: only pixels and `classes` sums are touched.
     unsafe {
-        let mut e = [S::zero(); MAX_CLASSES];
-        let mut sums = [[S::zero(); 3]; MAX_CLASSES];
+        let mut e = [S::zero(); MOST];
+        let mut sums = [[S::zero(); 3]; MOST];
         let mut entropy = S::zero();
         let e = &mut e[..classes];
         for r in 0..rows.count {
@@ -223,18 +230,18 @@ unsafe fn softmax<S: Lanes>(z: PlaneRows, target: *const u8, p: PlaneRows, rows:
                 let (beyond, largest) = exponentials::<S>(from.add(i), z.plane, n, e);
                 let inverse = S::div(S::splat(1.0), S::add(S::splat(1.0), beyond));
                 let labels = S::load_first_bytes(labels.add(i), n);
-                let valid = S::load_first([1.0; 16].as_ptr(), n);
+                let valid = if n >= S::LANES { S::splat(1.0) } else { S::load_first([1.0; 16].as_ptr(), n) };
                 let mut here = S::ln_1p(beyond);
                 for c in 0..classes {
                     let q = S::where_positive(valid, S::mul(e[c], inverse));
                     let t = S::where_positive(valid, S::equal(labels, S::splat(c as f32)));
-                    let gap = S::sub(largest, S::load_first(from.add(c * z.plane + i), n));
+                    let gap = S::sub(largest, S::load_upto(from.add(c * z.plane + i), n));
                     here = S::add(here, S::where_positive(t, gap));
                     sums[c][0] = S::add(sums[c][0], q);
                     sums[c][1] = S::add(sums[c][1], t);
                     sums[c][2] = S::add(sums[c][2], S::where_positive(t, q));
                     if !p.row.is_null() {
-                        S::store_first(to.add(c * p.plane + i), n, q);
+                        S::store_upto(to.add(c * p.plane + i), n, q);
                     }
                 }
                 entropy = S::add(entropy, S::where_positive(valid, here));
@@ -247,12 +254,30 @@ unsafe fn softmax<S: Lanes>(z: PlaneRows, target: *const u8, p: PlaneRows, rows:
         }
     }
 }
+#[inline(always)]
+unsafe fn softmax_of<S: Lanes>(
+    z: PlaneRows,
+    target: *const u8,
+    p: PlaneRows,
+    rows: Rows,
+    out: *mut Sums,
+    classes: usize,
+) {
+    // SAFETY: the caller's. The many zeros of the large case would cost the usual few classes dear.
+    unsafe {
+        if classes <= 8 {
+            softmax::<S, 8>(z, target, p, rows, out, classes);
+        } else {
+            softmax::<S, MAX_CLASSES>(z, target, p, rows, out, classes);
+        }
+    }
+}
 dispatch!(
     /// Sums of the softmax loss, one per class (the cross-entropy in the first); probabilities go to `p` if it is not null.
     ///
     /// # Safety
     /// As for [`logistic_sums`]; `out` holds `classes` sums, at most [`MAX_CLASSES`].
-    pub unsafe fn softmax_sums = softmax(
+    pub unsafe fn softmax_sums = softmax_of(
         z: PlaneRows, target: *const u8, p: PlaneRows, rows: Rows, out: *mut Sums, classes: usize,
     )
 );
@@ -270,18 +295,18 @@ unsafe fn softmax_gradient<S: Lanes>(p: PlaneRows, target: *const u8, share: f32
                 let mut mean = S::zero();
                 for c in 0..coef.len() {
                     let t = S::equal(labels, S::splat(c as f32));
-                    mean = S::fma(S::load_first(to.add(c * p.plane + i), n), slope(c, t), mean);
+                    mean = S::fma(S::load_upto(to.add(c * p.plane + i), n), slope(c, t), mean);
                 }
                 for c in 0..coef.len() {
                     let t = S::equal(labels, S::splat(c as f32));
                     let at = to.add(c * p.plane + i);
-                    let q = S::load_first(at, n);
+                    let q = S::load_upto(at, n);
                     let dice = S::mul(q, S::sub(slope(c, t), mean));
-                    S::store_first(at, n, S::fma(S::sub(q, t), S::splat(share), dice));
+                    S::store_upto(at, n, S::fma(S::sub(q, t), S::splat(share), dice));
                 }
             }
             for c in 0..coef.len() {
-                to.add(c * p.plane + rows.width).write_bytes(0, p.pad);
+                zero_few(to.add(c * p.plane + rows.width), p.pad);
             }
         }
     }
@@ -314,21 +339,26 @@ unsafe fn classify<S: Lanes>(
                 let (n, from) = (rows.width - i, z.row.add(r * z.stride + i));
                 // Sigmoid channels compete with a background of logit 0.
                 let first = usize::from(softmax);
-                let background = if softmax { S::load_first(from, n) } else { S::zero() };
+                let background = if softmax { S::load_upto(from, n) } else { S::zero() };
                 let (mut best, mut index) = (background, S::zero());
                 for c in first..channels {
-                    let v = S::load_first(from.add(c * z.plane), n);
+                    let v = S::load_upto(from.add(c * z.plane), n);
                     let label = S::splat((c + 1 - first) as f32);
                     index = S::add(index, S::where_positive(S::sub(v, best), S::sub(label, index)));
                     best = S::max(v, best);
                 }
                 S::store(lanes.as_mut_ptr(), index);
-                for (k, v) in lanes.iter().enumerate().take(n.min(S::LANES)) {
-                    *class.add(r * rows.width + i + k) = *v as u8;
+                // Labels are from 0 to 255, so that the conversion is defined.
+                let bytes = lanes.map(|v| v.to_int_unchecked::<i32>() as u8);
+                let to = class.add(r * rows.width + i);
+                if n >= S::LANES {
+                    to.copy_from_nonoverlapping(bytes.as_ptr(), S::LANES);
+                } else {
+                    to.copy_from_nonoverlapping(bytes.as_ptr(), n);
                 }
                 if !foreground.is_null() {
                     let p = foreground_probability::<S>(from, z.plane, channels, softmax, n);
-                    S::store_first(foreground.add(r * rows.width + i), n, p);
+                    S::store_upto(foreground.add(r * rows.width + i), n, p);
                 }
             }
         }
@@ -346,16 +376,16 @@ unsafe fn foreground_probability<S: Lanes>(
 ) -> S::V {
     // SAFETY: only valid pixels are read.
     unsafe {
-        let mut largest = S::load_first(z, n);
+        let mut largest = S::load_upto(z, n);
         for c in 1..channels {
-            largest = S::max(largest, S::load_first(z.add(c * plane), n));
+            largest = S::max(largest, S::load_upto(z.add(c * plane), n));
         }
         if !softmax {
             return logistic::<S>(largest, S::zero()).0;
         }
         let (mut all, mut front) = (S::zero(), S::zero());
         for c in 0..channels {
-            let e = S::exp_of_negative(S::sub(S::load_first(z.add(c * plane), n), largest));
+            let e = S::exp_of_negative(S::sub(S::load_upto(z.add(c * plane), n), largest));
             all = S::add(all, e);
             front = if c == 0 { front } else { S::add(front, e) };
         }

@@ -12,6 +12,22 @@ pub struct Rows {
     pub width: usize,
 }
 
+/// Zeroes a row's border: nearly always one float, for which a call of memset would cost more than the row.
+///
+/// # Safety
+/// `n` floats from `p` may be written.
+#[inline(always)]
+pub unsafe fn zero_few(p: *mut f32, n: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match n {
+            0 => {}
+            1 => *p = 0.0,
+            _ => p.write_bytes(0, n),
+        }
+    }
+}
+
 /// Sum of all lanes of four accumulators.
 #[inline(always)]
 unsafe fn total<S: Simd>(a: [S::V; 4]) -> f64 {
@@ -101,7 +117,7 @@ unsafe fn affine<S: Simd>(x: *const f32, xs: usize, y: *mut f32, pad: usize, row
                 let v = S::fma(S::load_first(from.add(i), width - i), scale, shift);
                 S::store_first(to.add(i), width - i, S::max(floor, v));
             }
-            to.add(width).write_bytes(0, pad);
+            zero_few(to.add(width), pad);
         }
     }
 }
@@ -216,7 +232,7 @@ unsafe fn gradient<S: Simd, const RELU: bool>(
                 let g = masked::<S, RELU>(v, S::load_first(dr.add(i), width - i), scale, shift);
                 S::store_first(to.add(i), width - i, S::fma(a, g, S::fma(b, S::sub(v, mean), e)));
             }
-            to.add(width).write_bytes(0, pad);
+            zero_few(to.add(width), pad);
         }
     }
 }
@@ -266,7 +282,7 @@ unsafe fn mask<S: Simd>(y: *const f32, ys: usize, dy: *const f32, ds: usize, dx:
             }
             let n = width - i;
             S::store_first(to.add(i), n, S::where_positive(S::load_first(yr.add(i), n), S::load_first(dr.add(i), n)));
-            to.add(width).write_bytes(0, pad);
+            zero_few(to.add(width), pad);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Row loops of 2x2 max pooling.
 
 use crate::cpu::kernels::lanes::Lanes;
+use crate::cpu::kernels::norm_rows::zero_few;
 use crate::dispatch;
 
 /// Two vectors of a row from `p`, of which `n` floats are valid (n may exceed two vectors).
 #[inline(always)]
 unsafe fn load_pair<S: Lanes>(p: *const f32, n: usize) -> (S::V, S::V) {
     // SAFETY: only valid floats are read.
-    unsafe { (S::load_first(p, n), S::load_first(p.wrapping_add(S::LANES), n.saturating_sub(S::LANES))) }
+    unsafe { (S::load_upto(p, n), S::load_upto(p.wrapping_add(S::LANES), n.saturating_sub(S::LANES))) }
 }
 
 #[inline(always)]
@@ -31,7 +32,7 @@ unsafe fn forward<S: Lanes>(x: *const f32, xs: usize, y: *mut f32, ys: usize, ro
                 let (even, odd) = S::deinterleave(S::max(a, c), S::max(b, d));
                 S::store_first(to.add(i), width - i, S::max(even, odd));
             }
-            to.add(width).write_bytes(0, ys - width);
+            zero_few(to.add(width), ys - width);
         }
     }
 }
@@ -54,8 +55,8 @@ unsafe fn put_pair<S: Lanes, const ADD: bool>(p: *mut f32, n: usize, v: (S::V, S
             let old = load_pair::<S>(p, n);
             (a, b) = (S::add(old.0, a), S::add(old.1, b));
         }
-        S::store_first(p, n, a);
-        S::store_first(second, rest, b);
+        S::store_upto(p, n, a);
+        S::store_upto(second, rest, b);
     }
 }
 
@@ -81,7 +82,7 @@ unsafe fn backward<S: Lanes, const ADD: bool>(
                 let (a, b) = load_pair::<S>(top.add(2 * i), n);
                 let (c, d) = load_pair::<S>(bottom.add(2 * i), n);
                 let ((a, b), (c, d)) = (S::deinterleave(a, b), S::deinterleave(c, d));
-                let g = S::load_first(dy.add(r * ds + i), left);
+                let g = S::load_upto(dy.add(r * ds + i), left);
                 // A later pixel takes the gradient only if it is strictly larger: the first of equals wins.
                 let low = S::where_positive(S::sub(S::max(c, d), S::max(a, b)), g);
                 let high = S::sub(g, low);

@@ -4,6 +4,7 @@
 //! independent sums over the input channels. They are kept in registers and interleaved when stored.
 
 use crate::cpu::kernels::lanes::Lanes;
+use crate::cpu::kernels::norm_rows::zero_few;
 use crate::dispatch;
 
 /// Geometry of some rows of one image.
@@ -52,12 +53,11 @@ unsafe fn forward_tile<S: Lanes, const WV: usize>(
         let floor = S::splat(if relu { 0.0 } else { f32::NEG_INFINITY });
         for k in 0..WV {
             let (row, column) = at[k];
-            let n = 2 * (g.width - column);
+            let n = g.width - column;
             for half in 0..2 {
                 let to = y.add((2 * row + half) * g.large.0 + 2 * column);
-                let (a, b) = S::interleave(S::max(floor, sums[k][2 * half]), S::max(floor, sums[k][2 * half + 1]));
-                S::store_first(to, n, a);
-                S::store_first(to.wrapping_add(S::LANES), n.saturating_sub(S::LANES), b);
+                let [even, odd] = [sums[k][2 * half], sums[k][2 * half + 1]].map(|v| S::max(floor, v));
+                store_pairs::<S>(to, n, even, odd);
             }
         }
     }
@@ -117,15 +117,41 @@ dispatch!(
     )
 );
 
+/// `n` pairs of floats from `p`, split into their first and second members.
+#[inline(always)]
+unsafe fn load_pairs<S: Lanes>(p: *const f32, n: usize) -> (S::V, S::V) {
+    // SAFETY: only valid floats are read.
+    unsafe {
+        let second = p.wrapping_add(S::LANES);
+        if n >= S::LANES {
+            return S::deinterleave(S::load(p), S::load(second));
+        }
+        S::deinterleave(S::load_first(p, 2 * n), S::load_first(second, (2 * n).saturating_sub(S::LANES)))
+    }
+}
+
+/// The inverse of [`load_pairs`].
+#[inline(always)]
+unsafe fn store_pairs<S: Lanes>(p: *mut f32, n: usize, even: S::V, odd: S::V) {
+    // SAFETY: only valid floats are written.
+    unsafe {
+        let (second, (a, b)) = (p.wrapping_add(S::LANES), S::interleave(even, odd));
+        if n >= S::LANES {
+            S::store(p, a);
+            S::store(second, b);
+        } else {
+            S::store_first(p, 2 * n, a);
+            S::store_first(second, (2 * n).saturating_sub(S::LANES), b);
+        }
+    }
+}
+
 /// Even and odd columns of two output rows: the four values that belong to each of `n` input pixels.
 #[inline(always)]
 unsafe fn load_square<S: Lanes>(p: *const f32, stride: usize, n: usize) -> [S::V; 4] {
     // SAFETY: only valid floats are read.
     unsafe {
-        let (second, rest) = (p.wrapping_add(S::LANES), (2 * n).saturating_sub(S::LANES));
-        let (a, b) = S::deinterleave(S::load_first(p, 2 * n), S::load_first(second, rest));
-        let (c, d) =
-            S::deinterleave(S::load_first(p.add(stride), 2 * n), S::load_first(second.wrapping_add(stride), rest));
+        let ((a, b), (c, d)) = (load_pairs::<S>(p, n), load_pairs::<S>(p.add(stride), n));
         [a, b, c, d]
     }
 }
@@ -157,7 +183,7 @@ unsafe fn data_tile<S: Lanes, const IC: usize>(
                 }
                 for (i, s) in sums.iter().enumerate() {
                     let to = dx.add(i * g.small.1 + r * g.small.0 + column);
-                    S::store_first(to, n, if accumulate { S::add(S::load_first(to, n), *s) } else { *s });
+                    S::store_upto(to, n, if accumulate { S::add(S::load_upto(to, n), *s) } else { *s });
                 }
                 column += S::LANES;
             }
@@ -206,47 +232,99 @@ dispatch!(
     )
 );
 
+/// Adds the products of one vector of pixels, of which `n` are valid.
 #[inline(always)]
-unsafe fn weight_tile<S: Lanes, const IC: usize>(
+unsafe fn weight_step<S: Lanes, const IC: usize, const BIAS: bool>(
+    x: *const f32,
+    x_plane: usize,
+    dy: *const f32,
+    dy_stride: usize,
+    n: usize,
+    sums: &mut [[S::V; 4]; IC],
+    plain: &mut [S::V; 4],
+) {
+    // SAFETY: only valid pixels are read.
+    unsafe {
+        let square = load_square::<S>(dy, dy_stride, n);
+        for (i, s) in sums.iter_mut().enumerate() {
+            let v = S::load_upto(x.add(i * x_plane), n);
+            for t in 0..4 {
+                s[t] = S::fma(v, square[t], s[t]);
+            }
+        }
+        if BIAS {
+            for t in 0..4 {
+                plain[t] = S::add(plain[t], square[t]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn weight_tile<S: Lanes, const IC: usize, const BIAS: bool>(
     x: *const f32,
     dy: *const f32,
     g: UpRows,
     dw: *mut f32,
     dw_stride: usize,
-    db: Option<&mut f32>,
+    db: &mut f32,
 ) {
     // SAFETY: only pixels and dw are touched.
     unsafe {
         let (mut sums, mut plain) = ([[S::zero(); 4]; IC], [S::zero(); 4]);
         for r in 0..g.count {
-            let mut column = 0;
-            while column < g.width {
-                let n = g.width - column;
-                let square = load_square::<S>(dy.add(2 * r * g.large.0 + 2 * column), g.large.0, n);
-                for (i, s) in sums.iter_mut().enumerate() {
-                    let v = S::load_first(x.add(i * g.small.1 + r * g.small.0 + column), n);
-                    for t in 0..4 {
-                        s[t] = S::fma(v, square[t], s[t]);
-                    }
-                }
-                if db.is_some() {
-                    for t in 0..4 {
-                        plain[t] = S::add(plain[t], square[t]);
-                    }
-                }
-                column += S::LANES;
+            let (xr, dr) = (x.add(r * g.small.0), dy.add(2 * r * g.large.0));
+            let mut c = 0;
+            while c + S::LANES <= g.width {
+                let whole = S::LANES;
+                weight_step::<S, IC, BIAS>(
+                    xr.add(c),
+                    g.small.1,
+                    dr.add(2 * c),
+                    g.large.0,
+                    whole,
+                    &mut sums,
+                    &mut plain,
+                );
+                c += S::LANES;
+            }
+            if c < g.width {
+                let n = g.width - c;
+                weight_step::<S, IC, BIAS>(xr.add(c), g.small.1, dr.add(2 * c), g.large.0, n, &mut sums, &mut plain);
             }
         }
         for (i, s) in sums.iter().enumerate() {
-            for t in 0..4 {
-                *dw.add(i * dw_stride + t) += S::sum(s[t]);
+            for (t, v) in s.iter().enumerate() {
+                *dw.add(i * dw_stride + t) += S::sum(*v);
             }
         }
-        if let Some(db) = db {
+        if BIAS {
             *db += S::sum(S::add(S::add(plain[0], plain[1]), S::add(plain[2], plain[3])));
         }
     }
 }
+
+/// Calls the tile for `IC` input channels; the first tile also sums the bias gradient.
+#[inline(always)]
+unsafe fn weight_block<S: Lanes, const IC: usize>(
+    first: bool,
+    x: *const f32,
+    dy: *const f32,
+    g: UpRows,
+    dw: *mut f32,
+    dw_stride: usize,
+    db: &mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        if first {
+            weight_tile::<S, IC, true>(x, dy, g, dw, dw_stride, db);
+        } else {
+            weight_tile::<S, IC, false>(x, dy, g, dw, dw_stride, db);
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn weight_rows<S: Lanes>(
     x: *const f32,
@@ -257,25 +335,20 @@ unsafe fn weight_rows<S: Lanes>(
     dw_stride: usize,
     db: &mut f32,
 ) {
-    let (mut i, mut db) = (0, Some(db));
+    let mut i = 0;
     // SAFETY: the caller's.
     unsafe {
         while i < in_channels {
-            let (from, to, bias) = (x.add(i * g.small.1), dw.add(i * dw_stride), db.take());
-            let left = in_channels - i;
-            if left >= 4 {
-                // Sixteen sums, and four squares: AVX2 has registers for half of that.
-                if S::REGISTERS >= 32 {
-                    weight_tile::<S, 4>(from, dy, g, to, dw_stride, bias);
-                    i += 4;
-                    continue;
-                }
-            }
-            if left >= 2 {
-                weight_tile::<S, 2>(from, dy, g, to, dw_stride, bias);
+            let (from, to, left) = (x.add(i * g.small.1), dw.add(i * dw_stride), in_channels - i);
+            // Four channels need sixteen sums and four squares: too many registers for AVX2.
+            if left >= 4 && S::REGISTERS >= 32 {
+                weight_block::<S, 4>(i == 0, from, dy, g, to, dw_stride, db);
+                i += 4;
+            } else if left >= 2 {
+                weight_block::<S, 2>(i == 0, from, dy, g, to, dw_stride, db);
                 i += 2;
             } else {
-                weight_tile::<S, 1>(from, dy, g, to, dw_stride, bias);
+                weight_block::<S, 1>(i == 0, from, dy, g, to, dw_stride, db);
                 i += 1;
             }
         }
@@ -303,13 +376,13 @@ unsafe fn gather<S: Lanes>(dy: *const f32, g: UpRows, to: *mut f32, tap_stride: 
                 let n = g.width - column;
                 let square = load_square::<S>(dy.add(2 * r * g.large.0 + 2 * column), g.large.0, n);
                 for t in 0..4 {
-                    S::store_first(to.add(t * tap_stride + r * g.small.0 + column), n, square[t]);
+                    S::store_upto(to.add(t * tap_stride + r * g.small.0 + column), n, square[t]);
                     plain[t] = S::add(plain[t], square[t]);
                 }
                 column += S::LANES;
             }
             for t in 0..4 {
-                to.add(t * tap_stride + r * g.small.0 + g.width).write_bytes(0, g.small.0 - g.width);
+                zero_few(to.add(t * tap_stride + r * g.small.0 + g.width), g.small.0 - g.width);
             }
         }
         S::sum(S::add(S::add(plain[0], plain[1]), S::add(plain[2], plain[3])))
@@ -335,12 +408,9 @@ unsafe fn scatter<S: Lanes>(from: *const f32, tap_stride: usize, bias: f32, relu
                 let n = g.width - column;
                 for half in 0..2 {
                     let p = from.add(2 * half * tap_stride + r * g.small.0 + column);
-                    let even = S::max(floor, S::add(S::load_first(p, n), bias));
-                    let odd = S::max(floor, S::add(S::load_first(p.add(tap_stride), n), bias));
-                    let (a, b) = S::interleave(even, odd);
-                    let to = y.add((2 * r + half) * g.large.0 + 2 * column);
-                    S::store_first(to, 2 * n, a);
-                    S::store_first(to.wrapping_add(S::LANES), (2 * n).saturating_sub(S::LANES), b);
+                    let even = S::max(floor, S::add(S::load_upto(p, n), bias));
+                    let odd = S::max(floor, S::add(S::load_upto(p.add(tap_stride), n), bias));
+                    store_pairs::<S>(y.add((2 * r + half) * g.large.0 + 2 * column), n, even, odd);
                 }
                 column += S::LANES;
             }

@@ -1,0 +1,183 @@
+//! Working through a manifest: one training and one record for each job, resumable at every point.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use segfit::cost::Cost;
+use segfit::data::{Dataset, Options};
+use segfit::evaluate::Evaluation;
+use segfit::files::write_atomically;
+use segfit::network::NetworkSpec;
+use segfit::network::families::{UnetOptions, build};
+use segfit::predict::{DatasetId, ImageCounts, ImageScore, Job, Manifest, Measures, RECORD_FORMAT, RecipeId, Record};
+use segfit_engine::backend::Backend;
+use segfit_engine::cpu::CpuBackend;
+use segfit_engine::experiment::{Attempt, attempt_seed};
+use segfit_engine::material::Material;
+use segfit_engine::segmenter::Segmenter;
+
+use super::super::measure::{Measured, profile_of};
+use crate::context::Global;
+use crate::failure::Interrupted;
+use crate::interrupt;
+use crate::training::{Training, train};
+
+/// A data set that several jobs in a row use.
+struct Loaded {
+    path: String,
+    input: segfit::recipe::InputSpec,
+    dataset: Dataset,
+    material: Material,
+    measures: Measures,
+}
+
+/// Where a job's record is.
+pub fn record_path(out: &Path, job: &str) -> PathBuf {
+    out.join("records").join(format!("{job}.jsonl"))
+}
+
+/// Does the jobs that have no record yet: all, until `time` is over, or only number `index`.
+pub fn run(
+    manifest: &Manifest,
+    out: &Path,
+    index: Option<usize>,
+    time: Option<Duration>,
+    global: &Global,
+) -> Result<()> {
+    let start = Instant::now();
+    let jobs: Vec<&Job> = match index {
+        Some(i) => match manifest.jobs.get(i) {
+            Some(job) => vec![job],
+            None => bail!("--index {i}: the manifest has {} jobs, counted from 0", manifest.jobs.len()),
+        },
+        None => manifest.jobs.iter().collect(),
+    };
+    std::fs::create_dir_all(out.join("records")).with_context(|| format!("making {}", out.display()))?;
+    let todo: Vec<&Job> = jobs.iter().copied().filter(|j| !record_path(out, &j.id).exists()).collect();
+    global.note(&format!("{} of {} trainings are to be done", todo.len(), jobs.len()));
+    let mut loaded: Option<Loaded> = None;
+    let mut done = 0;
+    for job in &todo {
+        if time.is_some_and(|t| start.elapsed() >= t) {
+            break;
+        }
+        if interrupt::asked() {
+            return Err(Interrupted.into());
+        }
+        let current = match loaded.take() {
+            Some(l) if l.path == job.dataset.path && l.input == job.recipe.input => l,
+            _ => load(job)?,
+        };
+        let line = one(job, &current, out, global)?;
+        global.note(&line);
+        loaded = Some(current);
+        done += 1;
+    }
+    let value = serde_json::json!({"done": done, "left": todo.len() - done});
+    global.print(&value, &format!("{done} trainings done, {} left", todo.len() - done))
+}
+
+fn load(job: &Job) -> Result<Loaded> {
+    let input = job.recipe.input;
+    let dataset = Dataset::open(&Options::new(&job.dataset.path))?;
+    let material = Material::prepare(&dataset, &input)?;
+    let profile = profile_of(&dataset, Measured::Train, &input, false)?;
+    let measures = profile.measures.iter().map(|(name, s)| (name.clone(), s.mean)).collect();
+    Ok(Loaded { path: job.dataset.path.clone(), input, dataset, material, measures })
+}
+
+/// Trains, evaluates, writes the record and removes the training's folder; a line for a person.
+fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String> {
+    let Loaded { dataset, material, .. } = loaded;
+    let options = UnetOptions {
+        in_channels: dataset.channels,
+        classes: dataset.classes,
+        base_width: job.base_width,
+        depth: job.depth,
+    };
+    let mut network = build(&job.family, &options)?;
+    if let Some(widths) = &job.widths {
+        network = network.with_widths(widths)?;
+    }
+    let backend = CpuBackend::detect();
+    let folder = out.join("runs").join(&job.id);
+    let title = format!("{} width {} depth {} seed {}", dataset.name, job.base_width, job.depth, job.seed);
+    let training = Training {
+        network: &network,
+        recipe: &job.recipe,
+        dataset,
+        material,
+        seed: job.seed,
+        folder: &folder,
+        patience: None,
+        title: &title,
+    };
+    let (_, done, number) = train(&backend, &training, global)?;
+    let normalisation = material.normalisation.clone();
+    let weights = done.trained.weights.clone();
+    let mut segmenter = Segmenter::new(&backend, &network, weights, normalisation, job.recipe.input);
+    let metrics = material.evaluate(&mut segmenter)?;
+    let record = record(job, loaded, &network, &backend.name(), &done, number, &metrics)?;
+    write_atomically(&record_path(out, &job.id), format!("{}\n", record.line()?).as_bytes())?;
+    std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+    let note = if record.collapsed { ", COLLAPSED" } else { "" };
+    Ok(format!(
+        "{title}: Dice {:.4} (constant mask {:.4}), {:.0} s, attempt {}{note}",
+        record.dice,
+        record.constant_dice,
+        record.seconds,
+        number + 1
+    ))
+}
+
+fn record(
+    job: &Job,
+    loaded: &Loaded,
+    network: &NetworkSpec,
+    engine: &str,
+    done: &Attempt,
+    number: u32,
+    metrics: &Evaluation,
+) -> Result<Record> {
+    let Loaded { dataset, material, .. } = loaded;
+    let score = |i: &segfit::evaluate::ImageScore| ImageScore {
+        name: i.name.clone(),
+        source: i.source.clone(),
+        dice: round(i.dice),
+        iou: round(i.iou),
+    };
+    Ok(Record {
+        format: RECORD_FORMAT.into(),
+        job: job.id.clone(),
+        attempt: number,
+        dataset: DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint.clone() },
+        measures: loaded.measures.clone(),
+        images: ImageCounts { train: material.train.len(), test: material.test.len() },
+        family: job.family.clone(),
+        in_channels: dataset.channels,
+        classes: dataset.classes,
+        base_width: job.base_width,
+        depth: job.depth,
+        widths: network.widths(),
+        input: job.recipe.input,
+        recipe: RecipeId::of(&job.recipe),
+        cost: Cost::of(network, job.recipe.input.size)?,
+        engine: engine.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        seed: attempt_seed(job.seed, number),
+        constant_dice: material.constant_dice()?,
+        dice: metrics.dice.mean,
+        iou: metrics.iou.mean,
+        per_image: metrics.per_image.iter().map(score).collect(),
+        steps: done.trained.steps,
+        seconds: done.trained.seconds,
+        final_loss: done.trained.final_loss,
+        collapsed: done.collapsed,
+    })
+}
+
+/// Five decimals are enough for one image.
+fn round(value: f64) -> f64 {
+    (value * 1e5).round() / 1e5
+}
