@@ -8,6 +8,7 @@ use serde::Serialize;
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "General")]
 pub struct Global {
     /// Print one JSON object instead of a table
     #[arg(long, global = true)]

@@ -20,7 +20,7 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
         let _ = writeln!(err, "{error}");
         return ExitCode::from(130);
     }
-    let _ = writeln!(err, "error: {error:#}");
+    let _ = writeln!(err, "error: {}", message(&error));
     let method = error.chain().find_map(|e| e.downcast_ref::<segfit::Error>());
     let engine = error.chain().find_map(|e| e.downcast_ref::<segfit_engine::Error>());
     if let Some(hint) = method.and_then(segfit::Error::hint).or_else(|| engine.and_then(segfit_engine::Error::hint)) {
@@ -30,6 +30,20 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
         code = 3;
     }
     ExitCode::from(code)
+}
+
+/// The error and its causes, without causes that the line before already says.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// A reader such as `head` that has seen enough.

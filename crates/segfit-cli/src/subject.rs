@@ -58,13 +58,23 @@ fn fitting(path: &Path, dataset: &Dataset, input: &InputSpec, global: &Global) -
     Ok(None)
 }
 
-/// The mapping in a file, or the one inside the program.
+/// The mapping in a file, or the one inside the program; where it comes from goes to standard error.
 ///
 /// # Errors
 /// When the file cannot be read or is no mapping.
-pub fn mapping(file: Option<&Path>) -> Result<Mapping> {
-    Ok(match file {
+pub fn mapping(file: Option<&Path>, global: &Global) -> Result<Mapping> {
+    let mapping = match file {
         Some(path) => Mapping::read(path)?,
         None => Mapping::embedded().clone(),
-    })
+    };
+    let on = &mapping.calibrated_on;
+    let remark = on.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
+    global.note(&format!(
+        "mapping {}: {} trainings on {} data sets at input size {}{remark}",
+        mapping.id,
+        on.records,
+        on.data_sets.len(),
+        on.input_size
+    ));
+    Ok(mapping)
 }

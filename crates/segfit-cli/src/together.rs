@@ -16,6 +16,21 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// Makes a folder and those above it; nothing happens when it exists.
+///
+/// # Errors
+/// When something above it is a file, or it cannot be written.
+pub fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|source| match folder.ancestors().find(|p| p.symlink_metadata().is_ok()) {
+        Some(file) if !file.is_dir() => Error::Path {
+            path: folder.into(),
+            expected: "a folder that can be made".into(),
+            got: format!("{}, which is a file", file.display()),
+        },
+        _ => Error::Io { path: folder.into(), source },
+    })
+}
+
 /// Writes all files into `folder`, which is made if needed. Everything is on the disk before the first file appears.
 ///
 /// # Errors
@@ -35,7 +50,7 @@ fn write_all(folder: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
         let path = path.to_path_buf();
         move |source| Error::Io { path, source }
     };
-    std::fs::create_dir_all(folder).map_err(io(folder))?;
+    make_folder(folder)?;
     let mut ready = Vec::new();
     for (path, bytes) in files {
         if path.is_dir() {

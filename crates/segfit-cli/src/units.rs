@@ -35,8 +35,9 @@ fn scaled(n: u64, base: f64, units: &[&str]) -> String {
 
 /// A number with three significant digits and without an exponent, as `0.0123`, `1.23`, `123` or `12345`.
 pub fn three_digits(value: f64) -> String {
-    let magnitude = value.abs().log10().floor();
-    let decimals = if value == 0.0 || !magnitude.is_finite() { 0.0 } else { (2.0 - magnitude).clamp(0.0, 6.0) };
+    // The exponent after rounding to three digits, so that 9.999 is written 10.0.
+    let exponent = format!("{value:.2e}").rsplit('e').next().and_then(|e| e.parse::<i32>().ok()).unwrap_or(2);
+    let decimals = if value == 0.0 { 0 } else { (2 - exponent).clamp(0, 6) };
     format!("{value:.*}", decimals as usize)
 }
 
@@ -55,6 +56,7 @@ mod tests {
         assert_eq!(bytes(1000), "0.977 KiB");
         assert_eq!(three_digits(0.012_34), "0.0123");
         assert_eq!(three_digits(0.0), "0");
+        assert_eq!(three_digits(9.999), "10.0");
         assert_eq!(three_digits(1234.6), "1235");
     }
 }

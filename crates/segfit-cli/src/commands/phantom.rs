@@ -11,6 +11,7 @@ use segfit::files::write_atomically;
 use segfit::phantom::{PhantomKind, PhantomOptions, make};
 
 use crate::context::Global;
+use crate::together::make_folder;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Writes OUT/images, OUT/masks (0 and 255) and OUT/split.csv (every fifth image tests).\n\
@@ -93,8 +94,8 @@ pub fn write_set(options: &PhantomOptions, out: &Path) -> Result<()> {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    std::fs::create_dir_all(parent).map_err(io(parent))?;
-    let building = tempfile::Builder::new().prefix(".segfit-").tempdir_in(parent).map_err(io(parent))?;
+    make_folder(parent)?;
+    let building = tempfile::Builder::new().prefix(".segfit-").tempdir_in(parent).map_err(io(out))?;
     fill(options, building.path()).map_err(|e| at_its_place(e, building.path(), out))?;
     readable(building.path()).map_err(io(out))?;
     if out.is_dir() {

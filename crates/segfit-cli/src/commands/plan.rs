@@ -16,14 +16,18 @@ use crate::together::{json, write_together};
 use crate::units::count;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "With --keep: the network with the fewest parameters that is predicted to keep this share of the\n\
-    accuracy and respects the limits. Without --keep: the most accurate one within the limits.\n\
+#[command(override_usage = "segfit plan DATA --keep SHARE [OPTIONS]\n       \
+    segfit plan DATA --max-params COUNT [OPTIONS]")]
+#[command(
+    after_help = "With --keep: the network with the fewest parameters that is predicted to keep this share of the \
+    accuracy and respects the limits. Without --keep: the most accurate one within the limits. \
     Exit code 3 when there is none; the nearest one is then named.\n\n\
     Writes plan.json (the choice and why), network.json (its layers) and profile.json.\n\n\
     Examples:\n  \
     segfit plan DATA --keep 95%\n  \
-    segfit plan DATA --keep 95% --keep-bound low --max-memory 1MiB --out plans/cells\n  \
-    segfit plan DATA --max-params 50k --max-macs 100M --dry-run --json")]
+    segfit plan DATA --keep 95% --keep-bound low --max-memory 1MiB\n  \
+    segfit plan DATA --max-params 50k --max-macs 100M --out plans/small"
+)]
 pub struct Args {
     #[command(flatten)]
     data: DataOptions,
@@ -73,10 +77,7 @@ enum KeepBound {
 }
 
 /// A parser of the method crate as clap wants it.
-fn of<T>(
-    what: &'static str,
-    parse: fn(&str, &str) -> segfit::Result<T>,
-) -> impl Fn(&str) -> Result<T, String> + Clone {
+fn of<T>(what: &'static str, parse: fn(&str, &str) -> segfit::Result<T>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| {
         parse(what, text).map_err(|error| match error {
             segfit::Error::Option { expected, .. } => format!("expected {expected}"),
@@ -101,7 +102,7 @@ impl BudgetOptions {
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let mapping = mapping(args.source.mapping.as_deref())?;
+    let mapping = mapping(args.source.mapping.as_deref(), global)?;
     let dataset = args.data.open(global)?;
     let options = network_options(&args.family, &dataset, args.input.size);
     let (subject, profile) = subject(&dataset, &args.input.spec(), args.source.profile.as_deref(), global)?;

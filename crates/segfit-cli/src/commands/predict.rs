@@ -12,9 +12,9 @@ use crate::network_options::FamilyOptions;
 use crate::subject::{mapping, subject};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Nothing is trained. The complexity of the training images is measured and compared with data\n\
-    sets on which networks of many sizes were trained before. Dice is what to expect on new images\n\
-    of the same kind; retention is the share of the reference network's Dice. In brackets: the\n\
+#[command(after_help = "Nothing is trained. The complexity of the training images is measured and compared with data \
+    sets on which networks of many sizes were trained before. Dice is what to expect on new images \
+    of the same kind; retention is the share of the reference network's Dice. In brackets: the \
     interval that should hold the result nine times in ten.\n\n\
     Examples:\n  \
     segfit predict DATA\n  \
@@ -47,7 +47,7 @@ pub struct PredictionOptions {
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let mapping = mapping(args.source.mapping.as_deref())?;
+    let mapping = mapping(args.source.mapping.as_deref(), global)?;
     let dataset = args.data.open(global)?;
     let options = network_options(&args.family, &dataset, args.input.size);
     args.family.build(dataset.channels, dataset.classes)?;
