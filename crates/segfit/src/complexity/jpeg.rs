@@ -132,8 +132,13 @@ fn encoded(gray: &[u8], height: usize, width: usize, quality: u8) -> Option<Vec<
     Some(file)
 }
 
+/// Values 0..1 in 8 bits.
+fn bytes(plane: &[f32]) -> Vec<u8> {
+    plane.iter().map(|&v| (v * 255.0).round().clamp(0.0, 255.0) as u8).collect()
+}
+
 fn resized(image: &Image, channel: usize) -> Result<Vec<u8>> {
-    let bytes: Vec<u8> = image.plane(channel).iter().map(|&v| (v * 255.0).round().clamp(0.0, 255.0) as u8).collect();
+    let bytes = bytes(image.plane(channel));
     let (w, h) = (image.width as u32, image.height as u32);
     if (w, h) == (PUBLISHED_SIZE, PUBLISHED_SIZE) {
         return Ok(bytes);
@@ -162,8 +167,13 @@ mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
 
+    /// A folder of real images, which are not part of the repository.
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     fn shared(name: &str) -> Option<PathBuf> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(name);
+        if !path.is_dir() {
+            eprintln!("skipped: {} is not here", path.display());
+        }
         path.is_dir().then_some(path)
     }
 
@@ -221,7 +231,6 @@ mod tests {
         let (Some(glas), Some(hela)) =
             (shared("fidelity/glas_train_gray512"), shared("formats/ctc_dic_hela_images_only"))
         else {
-            eprintln!("skipped: ../../../shared is not here");
             return;
         };
         let (glas, hela) = (mean_j(&glas), mean_j(&hela));
@@ -229,12 +238,26 @@ mod tests {
         assert!((hela - 0.1405).abs() < 0.001, "{hela}");
     }
 
+    /// Truth: the table of the shared data sets, made with libjpeg at quality 75 on 256 x 256 gray images.
+    #[test]
+    fn the_means_of_real_data_sets_are_libjpegs() {
+        for (set, truth) in [("dsb2018_fluo", 0.047), ("u373_phc", 0.053), ("glas", 0.280), ("isbi2012_em", 0.295)] {
+            let Some(folder) = shared(&format!("data/{set}/images")) else { return };
+            let of = |image: &Image| {
+                let planes: Vec<Vec<u8>> = (0..image.channels).map(|c| bytes(image.plane(c))).collect();
+                jpeg_complexity(&gray_bytes(&planes), image.height, image.width, 75).unwrap()
+            };
+            let values: Vec<f64> = images(&folder).iter().map(of).collect();
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            assert!((mean - truth).abs() < 0.0007, "{set}: {mean} against {truth}");
+        }
+    }
+
     /// Truth: `python -c` with Pillow 13: `Image.open(f).convert("RGB").resize((512, 512), Image.BICUBIC).convert("L")`
     /// saved as JPEG of quality 80, bytes / 262144.
     #[test]
     fn bytes_are_within_half_a_percent_of_libjpeg() {
         let Some(folder) = shared("formats/glas_bmp") else {
-            eprintln!("skipped: ../../../shared is not here");
             return;
         };
         for (name, truth) in PILLOW {

@@ -301,9 +301,9 @@ mod tests {
     fn options_out_of_range_are_refused_by_name() {
         let good = PhantomOptions::new(PhantomKind::Discs);
         assert!(good.check().is_ok());
-        let message = PhantomOptions { complexity: 1.5, ..good.clone() }.check().unwrap_err().to_string();
+        let message = PhantomOptions { complexity: 1.5, ..good }.check().unwrap_err().to_string();
         assert!(message.contains("complexity") && message.contains("1.5"), "{message}");
-        assert!(PhantomOptions { size: 4, ..good.clone() }.check().is_err());
+        assert!(PhantomOptions { size: 4, ..good }.check().is_err());
         assert!(PhantomOptions { noise: Some(f32::NAN), ..good }.check().is_err());
         assert!("gland".parse::<PhantomKind>().unwrap_err().to_string().contains("glands"));
     }
