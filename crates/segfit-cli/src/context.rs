@@ -49,6 +49,17 @@ impl Global {
         Ok(())
     }
 
+    /// Text for a person on standard output, between the steps of a longer command; nothing with `--json`.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn say(&self, text: &str) -> anyhow::Result<()> {
+        if !self.json {
+            writeln!(std::io::stdout().lock(), "{text}")?;
+        }
+        Ok(())
+    }
+
     /// A line on standard error.
     #[expect(clippy::print_stderr, reason = "the one place for notes to a person")]
     pub fn note(&self, text: &str) {

@@ -19,7 +19,7 @@ use crate::error::Result;
 
 /// Measures that the regressions may use, in this order; those that some calibrated set lacks are not used.
 pub(crate) const FEATURES: [&str; 5] =
-    ["jpeg", "edge_density", "median_frequency", "foreground_fraction", "survival@1/4"];
+    ["jpeg", "edge", "median_frequency", "foreground", "survival@1/4"];
 
 /// A model of the skill of every size on any data set.
 pub(crate) trait Model: Sized {
@@ -104,5 +104,21 @@ impl Grid {
     /// Whether this knot is the reference.
     pub(crate) fn is_reference(&self, knot: &Knot) -> bool {
         self.reference.is(knot.depth, knot.log2_width)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::complexity::MEASURES;
+
+    #[test]
+    fn every_feature_is_a_measure_that_a_profile_has() {
+        for feature in FEATURES {
+            let (name, scale) = feature.split_once("@1/").unwrap_or((feature, "1"));
+            let index = scale.parse::<usize>().unwrap().ilog2() as usize;
+            let measure = MEASURES.iter().find(|m| m.name == name).unwrap_or_else(|| panic!("no measure {name}"));
+            assert!((measure.first_scale..=measure.last_scale).contains(&index), "{feature}");
+        }
     }
 }

@@ -39,9 +39,9 @@ impl Default for World {
 pub(crate) fn measures(z: f64) -> Measures {
     let list = [
         ("jpeg", 0.2 + 0.05 * z),
-        ("edge_density", 0.1 + 0.02 * z),
+        ("edge", 0.1 + 0.02 * z),
         ("median_frequency", 0.05 + 0.01 * z),
-        ("foreground_fraction", 0.3 - 0.05 * z),
+        ("foreground", 0.3 - 0.05 * z),
         ("survival@1/4", 0.9 - 0.04 * z),
         ("blob_density", 0.35 - 0.04 * z),
     ];
