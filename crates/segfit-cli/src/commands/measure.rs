@@ -116,7 +116,8 @@ pub fn profile_of(
     Ok(profile(&samples, &context)?)
 }
 
-fn describe(profile: &ComplexityProfile) -> String {
+/// The profile as two tables: summaries at full size, then means by scale.
+pub fn describe(profile: &ComplexityProfile) -> String {
     let mut text = format!("{}: complexity of {} images\n\n", profile.dataset, profile.images);
     let mut table = Table::new(&["<measure", "mean", "dev.", "5%", "median", "95%", "<unit"]);
     for measure in MEASURES {
