@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use segfit::files::{read_json, write_atomically, write_json};
-use segfit::predict::{DatasetPath, MANIFEST_FORMAT, Manifest, Mapping, Record, Sweep, check, collect};
+use segfit::predict::{DatasetPath, Manifest, Mapping, Record, Sweep, check, collect};
 use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
 
 use crate::context::Global;
@@ -131,7 +131,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Command::Plan(args) => plan(args, global),
         Command::Run(args) => {
             interrupt::listen()?;
-            let manifest = read_manifest(&args.manifest)?;
+            let manifest = Manifest::read(&args.manifest)?;
             experiments::run(&manifest, &args.out, args.index, args.time, global)
         }
         Command::Status(args) => status(args, global),
@@ -179,14 +179,8 @@ fn dataset_path(path: &Path) -> Result<DatasetPath> {
     Ok(DatasetPath { name, path: full.display().to_string() })
 }
 
-fn read_manifest(path: &Path) -> Result<Manifest> {
-    let manifest: Manifest = read_json(path, MANIFEST_FORMAT)?;
-    manifest.validate()?;
-    Ok(manifest)
-}
-
 fn status(args: &StatusArgs, global: &Global) -> Result<()> {
-    let manifest = read_manifest(&args.manifest)?;
+    let manifest = Manifest::read(&args.manifest)?;
     let done = manifest.jobs.iter().filter(|j| experiments::record_path(&args.out, &j.id).exists()).count();
     let value = serde_json::json!({"jobs": manifest.jobs.len(), "done": done});
     global.print(&value, &format!("{done} of {} trainings are done", manifest.jobs.len()))

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use segfit::files::{read_json, write_atomically, write_json};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
+use segfit::plan::{PLAN_FORMAT, Plan};
 use segfit::recipe::{RECIPE_FORMAT, Recipe};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
@@ -126,8 +127,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 
 /// The network of a plan.json, or a network.json.
 pub fn read_network(path: &Path) -> Result<NetworkSpec> {
-    let spec: NetworkSpec = match read_json::<serde_json::Value>(path, "segfit-plan/1") {
-        Ok(plan) => serde_json::from_value(plan["spec"].clone())?,
+    let spec: NetworkSpec = match read_json::<Plan>(path, PLAN_FORMAT) {
+        Ok(plan) => plan.spec,
         Err(plan_error) => read_json(path, NETWORK_FORMAT)
             .map_err(|_| plan_error)
             .with_context(|| format!("{} is neither a plan nor a network", path.display()))?,
@@ -165,7 +166,7 @@ fn check_fit(network: &NetworkSpec, channels: usize, classes: usize, plan: &Path
 fn copy_inputs(args: &Args) -> Result<()> {
     let beside = args.plan.with_file_name("profile.json");
     for (from, name) in [(args.plan.clone(), "plan.json"), (beside, "profile.json")] {
-        let is_plan = read_json::<serde_json::Value>(&from, "segfit-plan/1").is_ok();
+        let is_plan = read_json::<serde_json::Value>(&from, PLAN_FORMAT).is_ok();
         if from.exists() && (name == "profile.json" || is_plan) {
             let bytes = std::fs::read(&from).with_context(|| from.display().to_string())?;
             write_atomically(&args.out.join(name), &bytes)?;

@@ -52,15 +52,17 @@ pub fn spectrum(gray: &[f32], height: usize, width: usize) -> Option<Spectrum> {
     if height.min(width) < 8 || gray.len() != height * width {
         return None;
     }
-    let power = power(&windowed(gray, height, width)?, height, width);
+    let power = half_power(&windowed(gray, height, width)?, height, width);
     let (rows, columns) = (squared_frequencies(height), squared_frequencies(width));
     let mut bins = vec![0.0; BINS];
     let mut weighted = 0.0;
-    for (row, fy) in power.chunks(width).zip(&rows) {
-        for (p, fx) in row.iter().zip(&columns) {
-            let radius = (fy + fx).sqrt();
-            bins[((radius / FRAC_1_SQRT_2 * BINS as f64) as usize).min(BINS - 1)] += p;
-            weighted += p * radius;
+    for (x, column) in power.chunks(height).enumerate() {
+        // The other half of the spectrum is the mirror image of this one.
+        let copies = if x == 0 || 2 * x == width { 1.0 } else { 2.0 };
+        for (p, fy) in column.iter().zip(&rows) {
+            let radius = (fy + columns[x]).sqrt();
+            bins[((radius / FRAC_1_SQRT_2 * BINS as f64) as usize).min(BINS - 1)] += copies * p;
+            weighted += copies * p * radius;
         }
     }
     let total: f64 = bins.iter().sum();
@@ -105,17 +107,19 @@ thread_local! {
     static PLANNER: RefCell<FftPlanner<f64>> = RefCell::new(FftPlanner::new());
 }
 
-/// Squared magnitude of the two-dimensional Fourier transform.
-fn power(plane: &[f64], height: usize, width: usize) -> Vec<f64> {
+/// Squared magnitude of the two-dimensional Fourier transform at the horizontal frequencies 0 to width / 2; column by
+/// column, `height` values each.
+fn half_power(plane: &[f64], height: usize, width: usize) -> Vec<f64> {
     let (row_fft, column_fft) = PLANNER.with(|planner| {
         let mut planner = planner.borrow_mut();
         (planner.plan_fft_forward(width), planner.plan_fft_forward(height))
     });
     let mut rows: Vec<Complex64> = plane.iter().map(|&v| Complex64::new(v, 0.0)).collect();
     row_fft.process(&mut rows);
-    let mut columns: Vec<Complex64> = (0..height * width).map(|i| rows[i % height * width + i / height]).collect();
+    let column = |x: usize| rows.iter().skip(x).step_by(width);
+    let mut columns: Vec<Complex64> = (0..=width / 2).flat_map(column).copied().collect();
     column_fft.process(&mut columns);
-    (0..height * width).map(|i| columns[i % width * height + i / width].norm_sqr()).collect()
+    columns.iter().map(Complex64::norm_sqr).collect()
 }
 
 #[cfg(test)]

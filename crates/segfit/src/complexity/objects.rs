@@ -47,33 +47,36 @@ pub struct Object {
 /// ```
 #[must_use]
 pub fn objects_of(classes: &[u8], height: usize, width: usize) -> Vec<Object> {
-    objects_by_instance(&components(classes, height, width), height, width)
+    let (labels, count) = components(classes, height, width);
+    measured(&labels, count, width)
 }
 
 /// The objects of an instance map: all pixels of one label other than 0 are one object, in the order of their first
-/// pixel.
+/// pixel. `labels` has `height * width` values.
 #[must_use]
 pub fn objects_by_instance(labels: &[u32], height: usize, width: usize) -> Vec<Object> {
-    let mut place = BTreeMap::new();
-    let mut found: Vec<Extent> = Vec::new();
+    let mut places = BTreeMap::new();
     let mut last = (0, 0);
-    for y in 0..height {
-        for x in 0..width {
-            let label = labels[y * width + x];
-            if label == 0 {
-                continue;
-            }
-            if last.0 != label {
-                let next = found.len();
-                last = (label, *place.entry(label).or_insert(next));
-            }
-            if last.1 == found.len() {
-                found.push(Extent::default());
-            }
-            found[last.1].add(y as i64, x as i64);
+    let mut place = |&label: &u32| {
+        if label != last.0 {
+            let next = places.len() as u32 + 1;
+            last = (label, if label == 0 { 0 } else { *places.entry(label).or_insert(next) });
+        }
+        last.1
+    };
+    let dense: Vec<u32> = labels[..height * width].iter().map(&mut place).collect();
+    measured(&dense, places.len(), width)
+}
+
+/// The objects of labels 1 to `count`.
+fn measured(labels: &[u32], count: usize, width: usize) -> Vec<Object> {
+    let mut extents: Vec<Extent> = (0..count).map(|_| Extent::default()).collect();
+    for (y, row) in labels.chunks(width.max(1)).enumerate() {
+        for (x, &label) in row.iter().enumerate().filter(|(_, l)| **l > 0) {
+            extents[label as usize - 1].add(y as i64, x as i64);
         }
     }
-    found.iter().map(|e| Object { area: e.area, convex_area: convex_area(&e.rows) }).collect()
+    extents.iter().map(|e| Object { area: e.area, convex_area: convex_area(&e.rows) }).collect()
 }
 
 /// What is kept of an object: its number of pixels, and per row the row and its first and last column.
@@ -129,8 +132,9 @@ fn greatest_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_divisor(b, a % b) }
 }
 
-/// Labels of the 8-connected components of equal class, 0 for background; a label is 1 + the index of a pixel of it.
-fn components(classes: &[u8], height: usize, width: usize) -> Vec<u32> {
+/// Labels of the 8-connected components of equal class, numbered from 1 in the order of their first pixel (0 is
+/// background), and their number.
+fn components(classes: &[u8], height: usize, width: usize) -> (Vec<u32>, usize) {
     let mut parent: Vec<u32> = (0..(height * width) as u32).collect();
     for y in 0..height {
         for x in 0..width {
@@ -138,17 +142,30 @@ fn components(classes: &[u8], height: usize, width: usize) -> Vec<u32> {
             if classes[here] == 0 {
                 continue;
             }
-            let above = |dx: usize| (y > 0 && x + dx >= 1 && x + dx <= width).then(|| here - width + dx - 1);
-            let left = (x > 0).then(|| here - 1);
-            for other in [left, above(0), above(1), above(2)].into_iter().flatten() {
-                if classes[other] == classes[here] {
-                    join(&mut parent, here as u32, other as u32);
+            let mut touch = |inside: bool, steps: usize| {
+                if inside && classes[here - steps] == classes[here] {
+                    join(&mut parent, here as u32, (here - steps) as u32);
                 }
-            }
+            };
+            touch(x > 0, 1);
+            touch(y > 0 && x > 0, width + 1);
+            touch(y > 0, width);
+            touch(y > 0 && x + 1 < width, width - 1);
         }
     }
-    let label = |i: usize, parent: &mut Vec<u32>| if classes[i] == 0 { 0 } else { root(parent, i as u32) + 1 };
-    (0..height * width).map(|i| label(i, &mut parent)).collect()
+    // A root is the first pixel of its component, so it is numbered before the others ask for its number.
+    let mut labels = vec![0; parent.len()];
+    let mut count = 0;
+    for i in (0..parent.len()).filter(|&i| classes[i] > 0) {
+        let first = root(&mut parent, i as u32) as usize;
+        if first == i {
+            count += 1;
+            labels[i] = count;
+        } else {
+            labels[i] = labels[first];
+        }
+    }
+    (labels, count as usize)
 }
 
 fn root(parent: &mut [u32], mut i: u32) -> u32 {

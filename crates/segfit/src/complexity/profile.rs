@@ -211,8 +211,8 @@ mod tests {
         assert_eq!(value["format"], "segfit-profile/1");
         assert_eq!(value["images"], 3);
         assert!(value["measures"]["jpeg"]["mean"].as_f64().unwrap() > 0.0);
-        assert!(value["measures"]["jpeg@1/8"]["mean"].is_f64());
-        assert!(value["measures"].get("jpeg@1/16").is_none(), "4 x 4 is too small");
+        assert!(value["measures"]["jpeg_scan@1/8"]["mean"].is_f64());
+        assert!(value["measures"].get("jpeg_scan@1/16").is_none(), "4 x 4 is too small");
         assert!(value["measures"].get("survival").is_none() && value["measures"]["survival@1/2"]["mean"].is_f64());
         assert_eq!(serde_json::from_value::<ComplexityProfile>(value).unwrap(), made);
         let short = profile(&phantoms(3), &ProfileContext { keep_images: false, ..context() }).unwrap();

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use super::frequency::{Spectrum, spectrum};
+use super::jpeg::{JpegRates, QUALITY, jpeg_rates};
 use super::objects::{Object, objects_by_instance, objects_of};
 use super::sobel::sobel_magnitude;
 use crate::data::Sample;
@@ -28,6 +29,7 @@ pub struct Level {
     pub classes: Vec<u8>,
     /// Instance labels, at full size only and only where the sample has them.
     pub instances: Option<Vec<u32>>,
+    jpeg: OnceCell<Option<JpegRates>>,
     gradient: OnceCell<Vec<f32>>,
     objects: OnceCell<Vec<Object>>,
     spectrum: OnceCell<Option<Spectrum>>,
@@ -85,10 +87,15 @@ impl Level {
             bytes,
             classes,
             instances,
+            jpeg: OnceCell::new(),
             gradient: OnceCell::new(),
             objects: OnceCell::new(),
             spectrum: OnceCell::new(),
         }
+    }
+
+    pub(super) fn jpeg(&self) -> Option<JpegRates> {
+        *self.jpeg.get_or_init(|| jpeg_rates(&self.bytes, self.height, self.width, QUALITY))
     }
 
     /// Magnitude of the Sobel gradient, see [`sobel_magnitude`].

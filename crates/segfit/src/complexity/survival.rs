@@ -22,12 +22,12 @@ pub(super) const SURVIVAL: Measure = Measure {
 pub fn survival(pyramid: &Pyramid, scale: usize) -> Option<f64> {
     let (full, coarse) = (pyramid.level(0)?, pyramid.level(scale)?);
     let (mut both, mut up) = (0_usize, 0_usize);
-    for y in 0..full.height {
-        let row = &coarse.classes[(y >> scale) * coarse.width..];
-        for x in 0..full.width {
-            let kept = usize::from(row[x >> scale] > 0);
-            up += kept;
-            both += kept & usize::from(full.classes[y * full.width + x] > 0);
+    for (y, row) in full.classes.chunks(full.width).enumerate() {
+        let start = (y >> scale) * coarse.width;
+        let blocks = row.chunks(1 << scale).zip(&coarse.classes[start..start + coarse.width]);
+        for (block, _) in blocks.filter(|(_, kept)| **kept > 0) {
+            up += block.len();
+            both += block.iter().filter(|&&c| c > 0).count();
         }
     }
     let foreground = full.foreground();

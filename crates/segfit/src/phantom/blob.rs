@@ -24,30 +24,47 @@ impl Blob {
         let angle = stream.range(0.0, TAU);
         let waves = std::array::from_fn(|k| {
             let strength = roughness * stream.range(0.3, 1.0) * (2.0 / (k + 2) as f32).sqrt();
-            (strength, stream.range(0.0, TAU))
+            let phase = stream.range(0.0, TAU);
+            (strength * phase.cos(), strength * phase.sin())
         });
         Self { y, x, radius, aspect: aspect.sqrt(), axis: (angle.cos(), angle.sin()), waves }
     }
 
     /// No point of the blob is farther from its centre, in pixels.
     pub fn reach(&self) -> f32 {
-        self.radius * self.aspect * (1.0 + self.waves.iter().map(|w| w.0).sum::<f32>())
+        self.radius * self.aspect * (1.0 + self.waves.iter().map(|w| w.0.hypot(w.1)).sum::<f32>())
     }
 
-    /// At an offset from the centre: the distance as a share of the boundary's (below 1 is inside), how deep inside in
-    /// pixels (about), and the direction in radians.
-    pub fn at(&self, dy: f32, dx: f32) -> (f32, f32, f32) {
+    /// At an offset from the centre: the distance as a share of the boundary's (below 1 is inside), and how deep inside
+    /// in pixels (about).
+    pub fn at(&self, dy: f32, dx: f32) -> (f32, f32) {
+        let (u, v) = self.along_axes(dy, dx);
+        let distance = (u * u + v * v).sqrt();
+        let (c, s) = if distance > 0.0 { (u / distance, v / distance) } else { (1.0, 0.0) };
+        // (p, q) is the cosine and sine of 2, 3, ... times the direction.
+        let (mut p, mut q) = (c * c - s * s, 2.0 * c * s);
+        let mut edge = 1.0;
+        for wave in &self.waves {
+            edge += wave.0 * p - wave.1 * q;
+            (p, q) = (p * c - q * s, p * s + q * c);
+        }
+        let edge = self.radius * edge.max(0.3);
+        (distance / edge, edge - distance)
+    }
+
+    /// The direction of an offset from the centre, in radians, in the blob's own axes.
+    pub fn direction(&self, dy: f32, dx: f32) -> f32 {
+        let (u, v) = self.along_axes(dy, dx);
+        v.atan2(u)
+    }
+
+    fn along_axes(&self, dy: f32, dx: f32) -> (f32, f32) {
         let (c, s) = self.axis;
-        let (u, v) = ((c * dx + s * dy) / self.aspect, (c * dy - s * dx) * self.aspect);
-        let angle = v.atan2(u);
-        let swing: f32 = self.waves.iter().enumerate().map(|(k, w)| w.0 * ((k + 2) as f32 * angle + w.1).cos()).sum();
-        let edge = self.radius * (1.0 + swing).max(0.3);
-        let share = (u * u + v * v).sqrt() / edge;
-        (share, (1.0 - share) * edge, angle)
+        ((c * dx + s * dy) / self.aspect, (c * dy - s * dx) * self.aspect)
     }
 }
 
-/// Places up to `count` blobs of `radius` (drawn from half to one and a half of the spread) that keep `gap` times the sum of
+/// Places up to `count` blobs of about `radius` (0.7 to 1.3 times it) that keep `gap` times the sum of
 /// their radii apart; places that cannot be found within 40 tries each are left out.
 pub fn scattered(
     count: usize,

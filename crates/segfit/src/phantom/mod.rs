@@ -62,9 +62,28 @@ impl PhantomKind {
         match self {
             Self::Nuclei => (8.0, 40.0),
             Self::Glands => (2.0, 9.0),
-            Self::Vessels => (2.0, 7.0),
+            Self::Vessels => (2.0, 5.0),
             Self::Lesions => (1.0, 1.0),
             Self::Discs => (2.0, 16.0),
+        }
+    }
+
+    /// Contrast at complexity 0 and at 1.
+    fn contrast(self) -> (f32, f32) {
+        match self {
+            Self::Glands | Self::Vessels => (1.0, 0.65),
+            _ => (1.0, 0.45),
+        }
+    }
+
+    /// Roughness of boundaries at complexity 0 and at 1; for vessels, how much they bend.
+    fn roughness(self) -> (f32, f32) {
+        match self {
+            Self::Nuclei => (0.015, 0.1),
+            Self::Glands => (0.03, 0.12),
+            Self::Vessels => (0.03, 0.2),
+            Self::Lesions => (0.03, 0.15),
+            Self::Discs => (0.0, 0.1),
         }
     }
 }
@@ -99,7 +118,7 @@ pub struct PhantomOptions {
     pub objects: Option<usize>,
     /// Contrast of objects with their ground: 1 is full, 0 is invisible.
     pub contrast: Option<f32>,
-    /// Relative deviation of an object's radius along its boundary.
+    /// Relative deviation of an object's radius along its boundary, about (how much they bend, for vessels).
     pub boundary_roughness: Option<f32>,
     /// Equal seeds give equal images.
     pub seed: u64,
@@ -176,8 +195,8 @@ impl Look {
             complexity: c,
             noise: options.noise.unwrap_or_else(|| between((0.01, 0.08))),
             objects: objects.round() as usize,
-            contrast: options.contrast.unwrap_or_else(|| between((1.0, 0.45))),
-            roughness: options.boundary_roughness.unwrap_or_else(|| between((0.03, 0.22))),
+            contrast: options.contrast.unwrap_or_else(|| between(options.kind.contrast())),
+            roughness: options.boundary_roughness.unwrap_or_else(|| between(options.kind.roughness())),
         }
     }
 }
@@ -282,9 +301,9 @@ mod tests {
     fn options_out_of_range_are_refused_by_name() {
         let good = PhantomOptions::new(PhantomKind::Discs);
         assert!(good.check().is_ok());
-        let message = PhantomOptions { complexity: 1.5, ..good.clone() }.check().unwrap_err().to_string();
+        let message = PhantomOptions { complexity: 1.5, ..good }.check().unwrap_err().to_string();
         assert!(message.contains("complexity") && message.contains("1.5"), "{message}");
-        assert!(PhantomOptions { size: 4, ..good.clone() }.check().is_err());
+        assert!(PhantomOptions { size: 4, ..good }.check().is_err());
         assert!(PhantomOptions { noise: Some(f32::NAN), ..good }.check().is_err());
         assert!("gland".parse::<PhantomKind>().unwrap_err().to_string().contains("glands"));
     }

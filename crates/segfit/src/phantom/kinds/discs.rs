@@ -15,7 +15,7 @@ pub fn paint(canvas: &mut Canvas, look: &Look, stream: &mut Stream) {
     for (number, disc) in discs.iter().enumerate() {
         let tone = 0.35 + 0.45 * look.contrast * stream.range(0.8, 1.1);
         for (i, dy, dx) in canvas.around(disc.y, disc.x, disc.reach() + 1.0) {
-            let (_, depth, _) = disc.at(dy, dx);
+            let (_, depth) = disc.at(dy, dx);
             canvas.over(i, [tone; 3], smooth_step(-0.7, 0.7, depth));
             if depth > 0.0 {
                 canvas.owner[i] = number as u32 + 1;

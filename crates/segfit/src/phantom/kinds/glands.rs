@@ -30,9 +30,12 @@ fn fill_gland(canvas: &mut Canvas, gland: &Blob, number: u32, look: &Look, fibre
     let phase = stream.range(0.0, 6.0);
     let lumen = stream.range(0.25, 0.5);
     for (i, dy, dx) in canvas.around(gland.y, gland.x, gland.reach() + 2.0) {
-        let (share, depth, angle) = gland.at(dy, dx);
+        let (share, depth) = gland.at(dy, dx);
+        if depth <= -0.6 {
+            continue;
+        }
         let rim = smooth_step(0.0, 0.8, depth) * smooth_step(3.2 * cell, 2.0 * cell, depth);
-        let beads = 0.65 + 0.35 * (turns * angle + phase + 3.0 * fibres[i]).sin();
+        let beads = 0.65 + 0.35 * (turns * gland.direction(dy, dx) + phase + 3.0 * fibres[i]).sin();
         let mut colour = mix(LUMEN, CYTOPLASM, smooth_step(lumen - 0.08, lumen + 0.08, share));
         colour = mix(colour, NUCLEUS, (rim * beads).clamp(0.0, 1.0));
         colour = mix(colour, STROMA, 0.12 * look.complexity * (1.0 + fibres[i]));
@@ -47,11 +50,11 @@ fn fill_gland(canvas: &mut Canvas, gland: &Blob, number: u32, look: &Look, fibre
 /// Single dark nuclei between the glands: clutter of the colour that marks a gland's rim.
 fn stromal_nuclei(canvas: &mut Canvas, look: &Look, stream: &mut Stream) {
     let size = canvas.size;
-    let count = (10.0 + 150.0 * look.complexity) as usize;
+    let count = (10.0 + 90.0 * look.complexity) as usize;
     let radius = size as f32 * 0.013;
     for nucleus in scattered(count, size, radius, 1.0, 2.5, 0.1, stream) {
         for (i, dy, dx) in canvas.around(nucleus.y, nucleus.x, nucleus.reach() + 1.0) {
-            let (_, depth, _) = nucleus.at(dy, dx);
+            let (_, depth) = nucleus.at(dy, dx);
             canvas.over(i, NUCLEUS, 0.85 * smooth_step(-0.6, 0.6, depth));
         }
     }

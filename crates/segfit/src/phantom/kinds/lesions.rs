@@ -37,7 +37,7 @@ fn pigment(canvas: &mut Canvas, lesion: &Blob, number: u32, look: &Look, stream:
     let network = clouds(canvas.size, 8, 3, stream);
     let soft = side * (0.006 + 0.03 * look.complexity);
     for (i, dy, dx) in canvas.around(lesion.y, lesion.x, lesion.reach() + 2.0 * soft) {
-        let (share, depth, _) = lesion.at(dy, dx);
+        let (share, depth) = lesion.at(dy, dx);
         let dark = 0.75 + 0.25 * smooth_step(1.0, 0.2, share) + (0.15 + 0.35 * look.complexity) * network[i];
         let alpha = look.contrast * dark * smooth_step(-soft, soft, depth);
         canvas.over(i, PIGMENT, alpha);

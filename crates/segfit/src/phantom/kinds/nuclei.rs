@@ -14,12 +14,12 @@ pub fn paint(canvas: &mut Canvas, look: &Look, stream: &mut Stream) {
     canvas.fill(|i| [0.09 + 0.05 * c + (0.03 + 0.08 * c) * haze[i]; 3]);
     let radius = size as f32 * (0.085 - 0.04 * c);
     let gap = 1.2 - 0.3 * c;
-    let nuclei = scattered(look.objects, size, radius, gap, 1.3 + 0.7 * c, 0.5 * look.roughness, stream);
+    let nuclei = scattered(look.objects, size, radius, gap, 1.3 + 0.7 * c, look.roughness, stream);
     let soft = 0.012 * size as f32 * (0.5 + c);
     for (number, nucleus) in nuclei.iter().enumerate() {
         let tone = 0.12 + 0.6 * look.contrast * stream.range(1.0 - 0.7 * c, 1.2);
         for (i, dy, dx) in canvas.around(nucleus.y, nucleus.x, nucleus.reach() + 4.0 * soft) {
-            let (share, depth, _) = nucleus.at(dy, dx);
+            let (share, depth) = nucleus.at(dy, dx);
             let glow = 0.12 * c * smooth_step(1.9, 1.0, share);
             let alpha = smooth_step(-soft, soft, depth).max(glow);
             let grain = 1.0 + (0.15 + 0.35 * c) * chromatin[i];

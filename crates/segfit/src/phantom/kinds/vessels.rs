@@ -23,8 +23,7 @@ pub fn paint(canvas: &mut Canvas, look: &Look, stream: &mut Stream) {
         let ground = scaled(RETINA, 1.05 - 0.6 * away * away + (0.06 + 0.24 * c) * choroid[i]);
         mix(ground, DISC, smooth_step(0.16 * side, 0.08 * side, (y - dy).hypot(x - dx)))
     });
-    for (index, depth) in tree(look, size, (dy, dx), stream).into_iter().enumerate() {
-        let (width, deep) = depth;
+    for (index, (width, deep)) in tree(look, size, (dy, dx), stream).into_iter().enumerate() {
         // A thin vessel holds little blood and is faint.
         let strength = look.contrast * (0.4 + 0.6 * smooth_step(0.0, 0.02 * side, width));
         canvas.over(index, BLOOD, strength * smooth_step(-0.6, 0.6, deep));
@@ -48,18 +47,18 @@ fn tree(look: &Look, size: usize, origin: (f32, f32), stream: &mut Stream) -> Ve
     let mut tips: Vec<Tip> = (0..look.objects)
         .map(|k| {
             let spread = (k as f32 + 0.5) / look.objects as f32 - 0.5 + stream.range(-0.08, 0.08);
-            let width = (side * stream.range(0.016, 0.024)).max(1.0);
+            let width = (side * stream.range(0.016, 0.024) * (1.0 - 0.35 * look.complexity)).max(1.0);
             Tip { y: origin.0, x: origin.1, angle: inwards + spread * 1.7 * FRAC_PI_2, width }
         })
         .collect();
-    let mut budget = size * (4 + (16.0 * look.complexity) as usize);
+    let mut budget = size * (4 + (12.0 * look.complexity) as usize);
     while let Some(mut tip) = tips.pop() {
         let finest = (side * (0.009 - 0.004 * look.complexity)).max(0.6);
         while tip.width >= finest && budget > 0 && inside(&tip, side) {
             budget -= 1;
             stamp(&mut plane, size, &tip);
             advance(&mut tip, look, side, stream);
-            if stream.unit() < (0.6 + 2.4 * look.complexity) * 3.0 / side {
+            if stream.unit() < (0.6 + 1.4 * look.complexity) * 3.0 / side {
                 let turn = if stream.unit() < 0.5 { -1.0 } else { 1.0 } * stream.range(0.4, 0.9);
                 tips.insert(0, Tip { angle: tip.angle + turn, width: tip.width * stream.range(0.6, 0.85), ..tip });
                 tip.angle -= 0.4 * turn;
