@@ -26,11 +26,6 @@ pub struct DataOptions {
 }
 
 impl DataOptions {
-    /// The same folder without further options.
-    pub fn folder(data: impl Into<PathBuf>) -> Self {
-        Self { data: Some(data.into()), images: None, masks: None, instances: false }
-    }
-
     /// What the method crate needs to open it.
     pub fn options(&self) -> Options {
         Options {

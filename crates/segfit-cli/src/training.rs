@@ -87,8 +87,7 @@ fn one_attempt(
 ) -> Result<(RunFolder, Attempt)> {
     let Training { network, recipe, dataset, material, folder, title, .. } = *training;
     let seed = attempt_seed(training.seed, number);
-    let run =
-        RunFolder::create(folder, network, recipe, dataset, &material.normalisation, &backend.name(), seed)?;
+    let run = RunFolder::create(folder, network, recipe, dataset, &material.normalisation, &backend.name(), seed)?;
     let options = TrainOptions {
         seed,
         folder: Some(folder.to_path_buf()),

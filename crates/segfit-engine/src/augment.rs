@@ -39,7 +39,14 @@ struct Geometry {
 ///
 /// # Panics
 /// When the slices have other lengths.
-pub fn draw(source: &Source, input: &InputSpec, options: &Augmentation, stream: &mut Stream, image: &mut [f32], target: &mut [u8]) {
+pub fn draw(
+    source: &Source,
+    input: &InputSpec,
+    options: &Augmentation,
+    stream: &mut Stream,
+    image: &mut [f32],
+    target: &mut [u8],
+) {
     let size = input.size;
     assert_eq!(target.len(), size * size);
     assert_eq!(image.len(), source.sample.image.channels * size * size);
@@ -62,7 +69,8 @@ fn draw_geometry(image: &Image, input: &InputSpec, options: &Augmentation, strea
     let scale = log_uniform(stream, options.scale);
     let place = [stream.unit(), stream.unit()];
     if options.flips_and_turns {
-        (a, b, c, d) = [(1.0, 0.0, 0.0, 1.0), (0.0, -1.0, 1.0, 0.0), (-1.0, 0.0, 0.0, -1.0), (0.0, 1.0, -1.0, 0.0)][turns];
+        (a, b, c, d) =
+            [(1.0, 0.0, 0.0, 1.0), (0.0, -1.0, 1.0, 0.0), (-1.0, 0.0, 0.0, -1.0), (0.0, 1.0, -1.0, 0.0)][turns];
         if mirror {
             (a, c) = (-a, -c);
         }

@@ -61,11 +61,8 @@ pub fn save_checkpoint(path: &Path, spec: &NetworkSpec, state: &State, run: &str
 pub fn load_checkpoint(path: &Path, spec: &NetworkSpec, run: &str) -> Result<State> {
     let bytes = read(path)?;
     let file = parse(path, &bytes, CHECKPOINT_FORMAT)?;
-    let wrong = |expected: &str, got: &str| Error::Checkpoint {
-        path: path.into(),
-        expected: expected.into(),
-        got: got.into(),
-    };
+    let wrong =
+        |expected: &str, got: &str| Error::Checkpoint { path: path.into(), expected: expected.into(), got: got.into() };
     let found = file.metadata.get("run").map_or("", String::as_str);
     if found != run {
         return Err(wrong(&format!("a checkpoint of this run ({run})"), &format!("one of another run ({found})")));
@@ -96,8 +93,7 @@ fn named<'a>(layout: &ParameterLayout, prefix: &str, trained: &'a [f32], running
 }
 
 fn write(path: &Path, tensors: &[Named<'_>], metadata: HashMap<String, String>) -> Result<()> {
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|t| t.values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(|t| t.values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
     let broken = |e: safetensors::SafeTensorError| Error::Checkpoint {
         path: path.into(),
         expected: "tensors that fit a safetensors file".into(),

@@ -51,7 +51,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Method(error) => error.hint(),
-            Self::Checkpoint { .. } => Some("resume with the same plan, data and seed, or train into a new folder".into()),
+            Self::Checkpoint { .. } => {
+                Some("resume with the same plan, data and seed, or train into a new folder".into())
+            }
             Self::Diverged { .. } => Some("train again with a smaller learning rate (in the recipe)".into()),
             Self::NoTrainingImages => Some("check split.csv: some images must be marked train".into()),
             Self::Unsupported { .. } => None,

@@ -50,7 +50,8 @@ pub fn attempt(
         normalisation: material.normalisation.clone(),
     };
     let trained = train(backend, spec, recipe, &data, options, progress)?;
-    let collapsed = trained.outcome != Outcome::Interrupted && has_collapsed(backend, spec, recipe, material, &trained)?;
+    let collapsed =
+        trained.outcome != Outcome::Interrupted && has_collapsed(backend, spec, recipe, material, &trained)?;
     Ok(Attempt { trained, collapsed })
 }
 

@@ -160,8 +160,8 @@ mod tests {
         // Checked with tensorboard's own protobuf classes: step 3, tag "loss", simple_value 0.5.
         let message = event(3, Some(("loss", 0.5)));
         let want = [
-            0x09, 0, 0, 0, 0, 0, 0, 0x08, 0x40, 0x10, 3, 0x2A, 13, 0x0A, 11, 0x0A, 4, b'l', b'o', b's', b's', 0x15, 0, 0,
-            0, 0x3F,
+            0x09, 0, 0, 0, 0, 0, 0, 0x08, 0x40, 0x10, 3, 0x2A, 13, 0x0A, 11, 0x0A, 4, b'l', b'o', b's', b's', 0x15, 0,
+            0, 0, 0x3F,
         ];
         assert_eq!(message, want);
         assert_eq!(varint(300), [0xAC, 0x02]);
@@ -170,8 +170,7 @@ mod tests {
     #[test]
     fn a_resumed_log_drops_the_lines_that_will_be_repeated() {
         let dir = tempfile::tempdir().unwrap();
-        let line =
-            |step| LogLine { step, loss: 1.0, learning_rate: 0.1, validation_dice: Some(0.5), seconds: 0.0 };
+        let line = |step| LogLine { step, loss: 1.0, learning_rate: 0.1, validation_dice: Some(0.5), seconds: 0.0 };
         let mut log = RunLog::open(dir.path(), 0).unwrap();
         for step in [10, 20, 30] {
             log.append(&line(step)).unwrap();
@@ -181,8 +180,7 @@ mod tests {
         log.append(&line(25)).unwrap();
         drop(log);
         let text = std::fs::read_to_string(dir.path().join("log.jsonl")).unwrap();
-        let steps: Vec<usize> =
-            text.lines().map(|l| serde_json::from_str::<LogLine>(l).unwrap().step).collect();
+        let steps: Vec<usize> = text.lines().map(|l| serde_json::from_str::<LogLine>(l).unwrap().step).collect();
         assert_eq!(steps, [10, 20, 25]);
     }
 }

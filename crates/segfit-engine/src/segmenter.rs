@@ -178,9 +178,8 @@ impl<'a> Segmenter<'a> {
 fn most_probable(probabilities: &Image) -> Mask {
     let n = probabilities.height * probabilities.width;
     let best = |i: usize| {
-        (1..probabilities.channels).fold(0, |best, c| {
-            if probabilities.data[c * n + i] > probabilities.data[best * n + i] { c } else { best }
-        })
+        (1..probabilities.channels)
+            .fold(0, |best, c| if probabilities.data[c * n + i] > probabilities.data[best * n + i] { c } else { best })
     };
     Mask { height: probabilities.height, width: probabilities.width, data: (0..n).map(|i| best(i) as u8).collect() }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors};
+use segfit::network::NetworkSpec;
 use segfit::network::families::{UnetOptions, unet};
 use segfit::network::schedule::{Mode, Schedule};
-use segfit::network::NetworkSpec;
 use segfit::recipe::LossKind;
 use segfit_engine::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use segfit_engine::cpu::CpuBackend;

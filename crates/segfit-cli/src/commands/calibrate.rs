@@ -201,8 +201,14 @@ fn read_records(paths: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
 fn gather(args: &CollectArgs, global: &Global) -> Result<()> {
     let mut records = read_records(&args.paths, global)?;
     records.sort_by(|a, b| {
-        (&a.dataset.name, b.base_width, a.depth, a.seed, a.attempt, &a.job)
-            .cmp(&(&b.dataset.name, a.base_width, b.depth, b.seed, b.attempt, &b.job))
+        (&a.dataset.name, b.base_width, a.depth, a.seed, a.attempt, &a.job).cmp(&(
+            &b.dataset.name,
+            a.base_width,
+            b.depth,
+            b.seed,
+            b.attempt,
+            &b.job,
+        ))
     });
     let mut text = String::new();
     for record in &records {

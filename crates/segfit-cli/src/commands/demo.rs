@@ -81,12 +81,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let folder = args.out.clone().unwrap_or_else(|| temporary.path().to_path_buf());
     let say = |text: &str| global.say(text);
 
-    let phantoms = PhantomOptions {
-        count: args.count,
-        size: SIZE,
-        seed: global.seed,
-        ..PhantomOptions::new(PhantomKind::Nuclei)
-    };
+    let phantoms =
+        PhantomOptions { count: args.count, size: SIZE, seed: global.seed, ..PhantomOptions::new(PhantomKind::Nuclei) };
     say(&format!("1. {} synthetic images of nuclei, {SIZE} x {SIZE} pixels, with masks\n", args.count))?;
     let data = folder.join("data");
     write_set(&phantoms, &data)?;
@@ -156,8 +152,7 @@ fn one(
     global: &Global,
 ) -> Result<Reached> {
     let backend = CpuBackend::detect();
-    let training =
-        Training { network, recipe, dataset, material, seed: global.seed, folder, patience: None, title };
+    let training = Training { network, recipe, dataset, material, seed: global.seed, folder, patience: None, title };
     let (_, done, _) = train(&backend, &training, global)?;
     let weights = done.trained.weights.clone();
     let mut segmenter = Segmenter::new(&backend, network, weights, material.normalisation.clone(), recipe.input);

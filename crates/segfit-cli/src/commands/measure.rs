@@ -116,7 +116,7 @@ pub fn profile_of(
     Ok(profile(&samples, &context)?)
 }
 
-/// The profile as text for a person.
+/// The profile as two tables: summaries at full size, then means by scale.
 pub fn describe(profile: &ComplexityProfile) -> String {
     let mut text = format!("{}: complexity of {} images\n\n", profile.dataset, profile.images);
     let mut table = Table::new(&["<measure", "mean", "dev.", "5%", "median", "95%", "<unit"]);

@@ -115,7 +115,11 @@ fn output_names(files: &[PathBuf], out: &Path) -> Result<Vec<String>> {
     for file in files {
         let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         if let Some(other) = seen.insert(name.clone(), file) {
-            bail!("{} and {} would both be written as {name}.png: segment them into different folders", other.display(), file.display());
+            bail!(
+                "{} and {} would both be written as {name}.png: segment them into different folders",
+                other.display(),
+                file.display()
+            );
         }
         let same_folder = file.parent().and_then(|p| p.canonicalize().ok()) == out.canonicalize().ok();
         if same_folder && out.exists() {

@@ -100,7 +100,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     write_atomically(&run.path.join("per_image.csv"), segfit::evaluate::per_image_csv(&metrics)?.as_bytes())?;
     let epoch_steps = material.train.len() as f64 / recipe.batch as f64;
     let report = Report {
-        run: run.path.clone(),
+        run: run.path,
         params: segfit::cost::parameters(&network)?,
         steps: trained.steps,
         seconds: trained.seconds,

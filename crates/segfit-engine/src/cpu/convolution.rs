@@ -5,8 +5,8 @@ use std::ops::Range;
 use segfit::network::{NetworkSpec, Op, ParameterKind};
 
 use super::batch_norm;
-use super::conv2d::Conv2d;
 use super::conv_transpose::{self, Channels};
+use super::conv2d::Conv2d;
 use super::executor::{range, unsupported};
 use super::normalisation::Normalisation;
 use super::planes::Planes;
@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::state::{ParameterLayout, Weights};
 
 enum Kind {
-    Ordinary(Conv2d),
+    Ordinary(Box<Conv2d>),
     Transposed(Channels),
 }
 
@@ -51,7 +51,7 @@ impl Convolution {
                     let reason = "only square odd kernels with the padding that keeps the size are executed";
                     return Err(unsupported(spec, layer, reason));
                 }
-                Kind::Ordinary(Conv2d::new(isa, x.channels, y.channels, kernel[0], x.layout, x.batch))
+                Kind::Ordinary(Box::new(Conv2d::new(isa, x.channels, y.channels, kernel[0], x.layout, x.batch)))
             }
             Op::ConvTranspose2d { kernel, bias: true, .. } if kernel[..] == [2, 2] => {
                 Kind::Transposed(Channels { input: x.channels, output: y.channels })

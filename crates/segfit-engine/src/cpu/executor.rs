@@ -320,7 +320,11 @@ impl Executor for CpuExecutor {
 
 /// Sizes and options of a layer that only the CPU needs to look up.
 pub(super) fn unsupported(spec: &NetworkSpec, layer: usize, reason: &str) -> Error {
-    Error::Unsupported { what: format!("layer {}", spec.layers[layer].name), device: "cpu".into(), reason: reason.into() }
+    Error::Unsupported {
+        what: format!("layer {}", spec.layers[layer].name),
+        device: "cpu".into(),
+        reason: reason.into(),
+    }
 }
 
 /// The batch norm options of a layer.

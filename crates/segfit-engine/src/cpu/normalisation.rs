@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use segfit::network::{NetworkSpec, ParameterKind};
 
+use super::batch_norm;
 use super::executor::{norm_options, range};
 use super::planes::Planes;
 use super::simd::Isa;
-use super::batch_norm;
 use crate::error::Result;
 use crate::state::{ParameterLayout, State, Weights};
 
@@ -79,7 +79,15 @@ impl Normalisation {
         );
     }
 
-    pub(super) fn backward(&mut self, isa: Isa, relu: bool, state: &State, x: &Planes, dy: &Planes, gradients: &mut [f32]) {
+    pub(super) fn backward(
+        &mut self,
+        isa: Isa,
+        relu: bool,
+        state: &State,
+        x: &Planes,
+        dy: &Planes,
+        gradients: &mut [f32],
+    ) {
         let (before, from_beta) = gradients.split_at_mut(self.beta.start);
         batch_norm::backward(
             isa,

@@ -18,8 +18,7 @@ use super::samples::SetSamples;
 use crate::error::Result;
 
 /// Measures that the regressions may use, in this order; those that some calibrated set lacks are not used.
-pub(crate) const FEATURES: [&str; 5] =
-    ["jpeg", "edge", "median_frequency", "foreground", "survival@1/4"];
+pub(crate) const FEATURES: [&str; 5] = ["jpeg", "edge", "median_frequency", "foreground", "survival@1/4"];
 
 /// A model of the skill of every size on any data set.
 pub(crate) trait Model: Sized {
