@@ -79,7 +79,8 @@ fn lengths_are_checked_and_a_refused_call_changes_nothing() {
     trains.set_state(&state).unwrap();
     is_wrong_length(trains.train_step(&images[1..], &targets, 0.1), "image");
     is_wrong_length(trains.train_step(&images, &targets[1..], 0.1), "target");
-    let cuts: [(&str, fn(&mut State) -> &mut Vec<f32>); 6] = [
+    type Part = fn(&mut State) -> &mut Vec<f32>;
+    let cuts: [(&str, Part); 6] = [
         ("parameters", |s| &mut s.trained),
         ("running statistics", |s| &mut s.running),
         ("averaged parameters", |s| &mut s.average_trained),

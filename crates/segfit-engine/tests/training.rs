@@ -134,8 +134,8 @@ fn patches_train_a_network_that_segments_larger_images_whole_and_in_tiles() {
     assert!((in_tiles - dice).abs() < 0.1, "whole {dice}, tiled {in_tiles}");
 }
 
-/// Discs, every second of them dim and of class 2.
-fn two_kinds_of_discs(size: usize, count: usize) -> Vec<Sample> {
+/// Nuclei, every second of them dim and of class 2.
+fn two_kinds_of_nuclei(size: usize, count: usize) -> Vec<Sample> {
     let mut all = images(PhantomKind::Nuclei, size, count);
     for sample in &mut all {
         let ids = sample.instances.as_ref().unwrap();
@@ -150,7 +150,7 @@ fn two_kinds_of_discs(size: usize, count: usize) -> Vec<Sample> {
 #[test]
 fn three_classes_and_both_losses_learn() {
     for loss in [LossKind::CrossEntropyDice, LossKind::BinaryDice] {
-        let mut trial = Trial::new(two_kinds_of_discs(48, 14), 4, 2);
+        let mut trial = Trial::new(two_kinds_of_nuclei(48, 14), 4, 2);
         trial.recipe.loss = loss;
         let (trained, mean, constant) = learned(&trial);
         assert!(mean > 0.55 && mean > constant + 0.2, "{loss:?}: Dice {mean}, constant mask {constant}");
