@@ -115,7 +115,7 @@ fn run(isa: Isa) {
     println!("losses with gradient, per pixel of the image");
     losses(isa, 8, 2, 128, LossKind::CrossEntropyDice);
     losses(isa, 8, 4, 128, LossKind::CrossEntropyDice);
-    losses(isa, 8, 1, 128, LossKind::BinaryDice);
+    losses(isa, 8, 2, 128, LossKind::BinaryDice);
     for (b, i, o, s) in [
         (8, 2, 1, 64),
         (8, 4, 2, 64),

@@ -1,23 +1,23 @@
-//! Random changes of training images. All draws come from a stream named by (seed, position in the epoch order), so
-//! that they do not depend on threads, on the device, or on where a training was interrupted.
+//! Random changes of training images. All draws come from a stream named by the seed and the sample's position in the
+//! training, so that they do not depend on threads, on the device, or on where a training was interrupted.
 
 use segfit::data::{Image, Sample};
 use segfit::random::Stream;
 use segfit::recipe::{Augmentation, InputMode, InputSpec};
 
 /// A training sample, with what augmentation needs to know about it.
-#[derive(Clone, Debug)]
-pub struct Source {
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
     /// Image (not normalised) and mask.
-    pub sample: Sample,
+    pub sample: &'a Sample,
     low: f32,
     high: f32,
 }
 
-impl Source {
+impl<'a> Source<'a> {
     /// Notes the value range of the image.
     #[must_use]
-    pub fn new(sample: Sample) -> Self {
+    pub fn new(sample: &'a Sample) -> Self {
         let low = sample.image.data.iter().copied().fold(f32::INFINITY, f32::min);
         let high = sample.image.data.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         Self { sample, low, high }
@@ -40,7 +40,7 @@ struct Geometry {
 /// # Panics
 /// When the slices have other lengths.
 pub fn draw(
-    source: &Source,
+    source: &Source<'_>,
     input: &InputSpec,
     options: &Augmentation,
     stream: &mut Stream,
@@ -88,17 +88,19 @@ fn draw_geometry(image: &Image, input: &InputSpec, options: &Augmentation, strea
     let offset = match input.mode {
         InputMode::Resize => [centre(image.width), centre(image.height)],
         InputMode::Patch => {
-            let free = |n: usize, u: f32| (centre(input.size) + u * n.saturating_sub(input.size) as f32).round();
-            // Whole pixels, so that an unwarped patch is an exact copy.
-            let half = if input.size.is_multiple_of(2) { 0.5 } else { 0.0 };
-            [free(image.width, place[0]) - half, free(image.height, place[1]) - half]
+            // Whole pixels, so that an unwarped patch is an exact copy; all places are equally probable.
+            let first = |n: usize, u: f32| {
+                let last = n.saturating_sub(input.size) as f32;
+                (u * (last + 1.0)).floor().min(last)
+            };
+            [first(image.width, place[0]) + centre(input.size), first(image.height, place[1]) + centre(input.size)]
         }
     };
     Geometry { matrix: [a, b, c, d], offset }
 }
 
-/// Index of a position continued by reflection at the outer pixel centres.
-fn reflect(position: i64, n: usize) -> usize {
+/// Index in 0..n of a position on the line that is continued by reflection at the outer pixel centres.
+pub(crate) fn reflect(position: i64, n: usize) -> usize {
     if n == 1 {
         return 0;
     }
@@ -107,7 +109,7 @@ fn reflect(position: i64, n: usize) -> usize {
     p.min(period - p) as usize
 }
 
-fn sample_view(source: &Source, geometry: &Geometry, size: usize, image: &mut [f32], target: &mut [u8]) {
+fn sample_view(source: &Source<'_>, geometry: &Geometry, size: usize, image: &mut [f32], target: &mut [u8]) {
     let from = &source.sample.image;
     let mask = &source.sample.mask.data;
     let (height, width) = (from.height, from.width);
@@ -134,7 +136,7 @@ fn sample_view(source: &Source, geometry: &Geometry, size: usize, image: &mut [f
     }
 }
 
-fn change_intensity(source: &Source, options: &Augmentation, stream: &mut Stream, image: &mut [f32]) {
+fn change_intensity(source: &Source<'_>, options: &Augmentation, stream: &mut Stream, image: &mut [f32]) {
     let gamma = log_uniform(stream, options.gamma);
     let contrast = log_uniform(stream, options.contrast);
     let span = source.high - source.low;
@@ -142,7 +144,7 @@ fn change_intensity(source: &Source, options: &Augmentation, stream: &mut Stream
     if span <= 0.0 {
         return;
     }
-    let table: Vec<f32> = (0..=257).map(|i| source.low + span * (i as f32 / 256.0).powf(gamma)).collect();
+    let table: [f32; 258] = std::array::from_fn(|i| source.low + span * (i as f32 / 256.0).powf(gamma));
     let mut sum = 0.0_f64;
     for value in image.iter_mut() {
         let t = ((*value - source.low) / span).clamp(0.0, 1.0) * 256.0;
@@ -161,11 +163,11 @@ mod tests {
     use super::*;
     use segfit::data::Mask;
 
-    fn source(height: usize, width: usize) -> Source {
+    fn sample(height: usize, width: usize) -> Sample {
         let n = height * width;
         let image = Image { channels: 1, height, width, data: (0..n).map(|i| i as f32 / n as f32).collect() };
         let mask = Mask { height, width, data: (0..n).map(|i| (i % 2) as u8).collect() };
-        Source::new(Sample { name: "a".into(), image, mask, instances: None })
+        Sample { name: "a".into(), image, mask, instances: None }
     }
 
     fn still() -> Augmentation {
@@ -180,33 +182,33 @@ mod tests {
         }
     }
 
-    fn view(source: &Source, input: &InputSpec, options: &Augmentation, seed: u64) -> (Vec<f32>, Vec<u8>) {
+    fn view(sample: &Sample, input: &InputSpec, options: &Augmentation, seed: u64) -> (Vec<f32>, Vec<u8>) {
         let mut image = vec![0.0; input.size * input.size];
         let mut target = vec![0; input.size * input.size];
-        draw(source, input, options, &mut Stream::new(&[seed]), &mut image, &mut target);
+        draw(&Source::new(sample), input, options, &mut Stream::new(&[seed]), &mut image, &mut target);
         (image, target)
     }
 
     #[test]
     fn without_changes_the_frame_comes_back() {
-        let source = source(5, 5);
-        let (image, target) = view(&source, &InputSpec { mode: InputMode::Resize, size: 5 }, &still(), 1);
-        for (got, want) in image.iter().zip(&source.sample.image.data) {
+        let sample = sample(5, 5);
+        let (image, target) = view(&sample, &InputSpec { mode: InputMode::Resize, size: 5 }, &still(), 1);
+        for (got, want) in image.iter().zip(&sample.image.data) {
             assert!((got - want).abs() < 1e-5, "{got} {want}");
         }
-        assert_eq!(target, source.sample.mask.data);
+        assert_eq!(target, sample.mask.data);
     }
 
     #[test]
     fn flips_and_turns_only_move_pixels() {
-        let source = source(6, 6);
+        let sample = sample(6, 6);
         let options = Augmentation { flips_and_turns: true, ..still() };
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..64 {
-            let (image, _) = view(&source, &InputSpec { mode: InputMode::Resize, size: 6 }, &options, seed);
+            let (image, _) = view(&sample, &InputSpec { mode: InputMode::Resize, size: 6 }, &options, seed);
             let mut sorted = image.clone();
             sorted.sort_by(f32::total_cmp);
-            for (got, want) in sorted.iter().zip(&source.sample.image.data) {
+            for (got, want) in sorted.iter().zip(&sample.image.data) {
                 assert!((got - want).abs() < 1e-5);
             }
             seen.insert(format!("{:.2?}", &image[..2]));
@@ -217,19 +219,48 @@ mod tests {
     #[test]
     fn a_patch_is_an_exact_piece_of_the_image() {
         for size in [4, 5] {
-            let source = source(9, 12);
+            let sample = sample(9, 12);
             let input = InputSpec { mode: InputMode::Patch, size };
-            for seed in 0..20 {
-                let (image, target) = view(&source, &input, &still(), seed);
+            let mut seen = std::collections::BTreeSet::new();
+            for seed in 0..400 {
+                let (image, target) = view(&sample, &input, &still(), seed);
                 let first = (image[0] * 108.0).round() as usize;
+                seen.insert(first);
                 for y in 0..size {
                     for x in 0..size {
                         let from = first + y * 12 + x;
-                        assert!((image[y * size + x] - source.sample.image.data[from]).abs() < 1e-5);
-                        assert_eq!(target[y * size + x], source.sample.mask.data[from]);
+                        assert!((image[y * size + x] - sample.image.data[from]).abs() < 1e-5);
+                        assert_eq!(target[y * size + x], sample.mask.data[from]);
                     }
                 }
             }
+            assert_eq!(seen.len(), (9 - size + 1) * (12 - size + 1), "every place is drawn");
         }
+    }
+
+    #[test]
+    fn reflection_by_hand() {
+        let line: Vec<usize> = (-3..8).map(|i| reflect(i, 3)).collect();
+        assert_eq!(line, [1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]);
+        assert_eq!((reflect(-5, 1), reflect(5, 1)), (0, 0));
+    }
+
+    #[test]
+    fn gamma_keeps_the_ends_of_the_range_and_a_flat_image_stays_as_it_is() {
+        let options = Augmentation { gamma: 1.0, ..still() };
+        let input = InputSpec { mode: InputMode::Resize, size: 5 };
+        let mut sample = sample(5, 5);
+        let mut moved = 0;
+        for seed in 0..8 {
+            let (image, target) = view(&sample, &input, &options, seed);
+            assert!((image[0] - sample.image.data[0]).abs() < 1e-5 && (image[24] - sample.image.data[24]).abs() < 1e-5);
+            assert!(image.windows(2).all(|w| w[0] < w[1]), "the order of the values stays");
+            moved += usize::from((image[12] - sample.image.data[12]).abs() > 0.02);
+            assert_eq!(target, sample.mask.data);
+        }
+        assert!(moved >= 4, "{moved}");
+        sample.image.data.fill(0.25);
+        let all = Augmentation { brightness: 1.0, contrast: 1.0, ..options };
+        assert_eq!(view(&sample, &input, &all, 1).0, sample.image.data);
     }
 }

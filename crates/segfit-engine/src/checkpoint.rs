@@ -122,7 +122,8 @@ struct Parsed<'a> {
 
 fn parse<'a>(path: &Path, bytes: &'a [u8], format: &str) -> Result<Parsed<'a>> {
     let wrong = |got: String| Error::Checkpoint { path: path.into(), expected: format.into(), got };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(e.to_string()))?;
+    let damaged = |e: safetensors::SafeTensorError| wrong(format!("a damaged or incomplete file ({e})"));
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     let text = header.metadata().as_ref().and_then(|m| m.get("segfit")).cloned();
     let text = text.ok_or_else(|| wrong("a safetensors file of another program".into()))?;
     let pairs: Vec<(String, String)> = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
@@ -131,7 +132,7 @@ fn parse<'a>(path: &Path, bytes: &'a [u8], format: &str) -> Result<Parsed<'a>> {
         Some(found) if found == format => {}
         found => return Err(wrong(format!("format {}", found.map_or("unknown", String::as_str)))),
     }
-    let tensors = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(damaged)?;
     Ok(Parsed { tensors, metadata })
 }
 
@@ -206,6 +207,7 @@ mod tests {
         let error = load_checkpoint(&path, &spec, "two").unwrap_err().to_string();
         assert!(error.contains("another run"), "{error}");
         std::fs::write(&path, &std::fs::read(&path).unwrap()[..100]).unwrap();
-        assert!(load_checkpoint(&path, &spec, "one").is_err(), "truncated");
+        let error = load_checkpoint(&path, &spec, "one").unwrap_err().to_string();
+        assert!(error.contains("damaged or incomplete"), "{error}");
     }
 }

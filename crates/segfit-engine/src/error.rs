@@ -32,8 +32,8 @@ pub enum Error {
         /// What the file holds.
         got: String,
     },
-    /// The loss became infinite or not a number.
-    #[error("the loss was {loss} at step {step}")]
+    /// The loss, or a weight, became infinite or not a number.
+    #[error("the training diverged at step {step}, where the loss was {loss}")]
     Diverged {
         /// Step, from 1.
         step: usize,

@@ -1,7 +1,7 @@
 //! A training with its judgement: has it collapsed, and if so, once more with another seed.
 
 use segfit::data::Mask;
-use segfit::evaluate::{constant_mask_dice, dice};
+use segfit::evaluate::constant_mask_dice;
 use segfit::network::NetworkSpec;
 use segfit::recipe::Recipe;
 
@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::error::Result;
 use crate::material::Material;
 use crate::segmenter::Segmenter;
-use crate::trainer::{Outcome, Progress, TrainOptions, Trained, TrainingData, sources, train};
+use crate::trainer::{Outcome, Progress, TrainOptions, Trained, TrainingData, mean_dice, train};
 
 /// Attempts at the same training before a collapse is accepted as its result.
 pub const ATTEMPTS: u32 = 3;
@@ -20,7 +20,7 @@ const NEXT_SEED: u64 = 1_000_003;
 /// Seed of an attempt.
 #[must_use]
 pub fn attempt_seed(seed: u64, attempt: u32) -> u64 {
-    seed + NEXT_SEED * u64::from(attempt)
+    seed.wrapping_add(NEXT_SEED * u64::from(attempt))
 }
 
 /// One training and whether it collapsed.
@@ -45,9 +45,9 @@ pub fn attempt(
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Attempt> {
     let data = TrainingData {
-        train: sources(material.train.clone()),
+        train: &material.train,
         validation: &material.validation,
-        normalisation: material.normalisation.clone(),
+        normalisation: &material.normalisation,
     };
     let trained = train(backend, spec, recipe, &data, options, progress)?;
     let collapsed =
@@ -63,15 +63,20 @@ fn has_collapsed(
     trained: &Trained,
 ) -> Result<bool> {
     let weights = trained.weights.clone();
-    let mut segmenter = Segmenter::new(backend, spec, weights, material.normalisation.clone(), recipe.input);
-    let (mut sum, mut count) = (0.0, 0_u32);
-    for sample in &material.train {
-        let predicted = segmenter.segment_prepared(&sample.image)?;
-        for class in 1..spec.classes {
-            sum += dice(&predicted, &sample.mask, class as u8);
-            count += 1;
-        }
-    }
+    let segmenter = Segmenter::new(backend, spec, weights, material.normalisation.clone(), recipe.input);
+    let dice = mean_dice(&mut segmenter.with_loss(recipe.loss), &material.train)?;
     let masks: Vec<&Mask> = material.train.iter().map(|s| &s.mask).collect();
-    Ok(sum / f64::from(count) <= constant_mask_dice(&masks, &masks, spec.classes)?)
+    Ok(dice <= constant_mask_dice(&masks, &masks, spec.classes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_have_seeds_of_their_own_and_the_first_keeps_its() {
+        assert_eq!(attempt_seed(5, 0), 5);
+        assert_eq!(attempt_seed(5, 2), 2_000_011);
+        assert_eq!(attempt_seed(u64::MAX, 1), 1_000_002, "the largest seed goes on from 0");
+    }
 }

@@ -35,3 +35,36 @@ pub fn initialise(spec: &NetworkSpec, seed: u64) -> Result<Weights> {
     }
     Ok(weights)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use segfit::network::families::{UnetOptions, unet};
+
+    #[test]
+    fn weights_have_he_s_deviation_and_depend_on_the_seed_alone() {
+        let spec = unet(&UnetOptions { in_channels: 3, classes: 2, base_width: 16, depth: 2 }).unwrap();
+        let layout = ParameterLayout::new(&spec).unwrap();
+        let weights = initialise(&spec, 1).unwrap();
+        assert_eq!(weights, initialise(&spec, 1).unwrap());
+        assert_ne!(weights.trained, initialise(&spec, 2).unwrap().trained);
+        let fan_in = |name: &str| match name {
+            "enc0.conv2.weight" => 16.0 * 9.0,
+            "enc2.conv2.weight" => 64.0 * 9.0,
+            "up1.conv.weight" => 64.0,
+            _ => f64::NAN,
+        };
+        let mut checked = 0;
+        for (parameter, range) in layout.parameters.iter().zip(&layout.ranges) {
+            let n = fan_in(&parameter.name);
+            if parameter.kind == ParameterKind::Weight && n.is_finite() {
+                let values = &weights.trained[range.clone()];
+                let variance = values.iter().map(|v| f64::from(v * v)).sum::<f64>() / values.len() as f64;
+                assert!((variance * n / 2.0 - 1.0).abs() < 0.1, "{} {variance}", parameter.name);
+                checked += 1;
+            }
+        }
+
+        assert_eq!(checked, 3);
+    }
+}

@@ -5,6 +5,8 @@
 
 pub mod augment;
 pub mod backend;
+mod batches;
+mod check;
 pub mod checkpoint;
 pub mod cpu;
 pub mod error;

@@ -1,5 +1,7 @@
 //! Losses of segmentation and their gradients: cross-entropy plus soft Dice.
 //!
+//! A network has one output channel per class, the background (class 0) included, whatever the loss.
+//!
 //! Soft Dice of a class is (2 sum p t + 1) / (sum p + sum t + 1), with sums over batch and pixels; the loss adds 1 minus
 //! its mean over the foreground classes. (Milletari et al. 2016, arXiv 1606.04797, without the squares; the 1 is the
 //! smoothing that keeps it defined where a class is absent.) Exponentials are within 2 units in the last place and
@@ -180,12 +182,13 @@ pub fn cross_entropy_dice(
     LossValue { total: cross_entropy + dice, cross_entropy, dice }
 }
 
-/// Mean sigmoid cross-entropy over all pixels and channels + 1 - mean soft Dice of the channels.
+/// Mean sigmoid cross-entropy over all pixels and channels + 1 - mean soft Dice of the channels from 1 up.
 ///
-/// As [`cross_entropy_dice`], but each channel c is a question of its own: is the target c + 1? A target 0 is background.
+/// As [`cross_entropy_dice`], but each channel c is a question of its own: is the target c? The background is channel 0; it
+/// counts in the cross-entropy only.
 ///
 /// # Panics
-/// When a target exceeds the number of channels, or shapes differ.
+/// When there are fewer than 2 or more than 256 channels, a target is not a channel, or shapes differ.
 pub fn binary_dice(
     isa: Isa,
     logits: &Planes,
@@ -193,11 +196,13 @@ pub fn binary_dice(
     dlogits: Option<&Planes>,
     scratch: &mut LossScratch,
 ) -> LossValue {
+    let channels = logits.channels;
+    assert!((2..=MAX_CLASSES).contains(&channels), "one channel per class needs 2 to 256 channels, got {channels}");
     logistic_dice(isa, logits, targets, dlogits, scratch, false)
 }
 
 /// The sigmoid loss per channel, or (`difference`) the softmax loss of two classes, which is the sigmoid loss of the
-/// difference of their logits.
+/// difference of their logits for the question "is the target 1?".
 fn logistic_dice(
     isa: Isa,
     logits: &Planes,
@@ -208,7 +213,9 @@ fn logistic_dice(
 ) -> LossValue {
     dlogits.inspect(|d| assert_same_shape(logits, d));
     let channels = if difference { 1 } else { logits.channels };
-    let pieces = pieces_of(logits, targets, channels + 1);
+    let pieces = pieces_of(logits, targets, logits.channels);
+    // The class that the first question asks for, and the first question whose Dice counts.
+    let (class, foreground) = if difference { (1, 0) } else { (0, 1) };
     let values = (targets.len() * channels) as f64;
     let (sums, coef) = (&mut scratch.sums[..pieces * channels], &mut scratch.coef[..channels]);
     let slots = Slots::new(sums);
@@ -216,17 +223,19 @@ fn logistic_dice(
         let (c, Piece { image, rows, span, targets }) = (k % channels, piece_of(logits, targets, k / channels));
         let (z, p) = (plane_rows(logits, image, c, rows.0), optional_rows(dlogits, image, c, rows.0));
         // SAFETY: this sum and these rows of dlogits belong to no other piece.
-        unsafe { *slots.at(k) = logistic_sums(isa, z, targets.as_ptr(), (c + 1) as f32, p, span, difference) };
+        unsafe { *slots.at(k) = logistic_sums(isa, z, targets.as_ptr(), (class + c) as f32, p, span, difference) };
     });
     let cross_entropy = sums.iter().map(|s| s.entropy).sum::<f64>() / values;
-    let dice = dice_loss((0..channels).map(|c| channel_sum(sums, channels, c)), coef);
+    coef[..foreground].fill([0.0; 2]);
+    let of_channel = |c| channel_sum(sums, channels, c);
+    let dice = dice_loss((foreground..channels).map(of_channel), &mut coef[foreground..]);
     if let Some(d) = dlogits {
         for_each(pieces * channels, 2 * floats(logits), |k| {
             let (c, Piece { image, rows, span, targets }) = (k % channels, piece_of(logits, targets, k / channels));
             let (p, share) = (plane_rows(d, image, c, rows.0), (1.0 / values) as f32);
             // SAFETY: these rows of dlogits (of both planes for two classes) belong to no other piece.
             unsafe {
-                logistic_gradient_rows(isa, p, targets.as_ptr(), (c + 1) as f32, share, coef[c], span, difference);
+                logistic_gradient_rows(isa, p, targets.as_ptr(), (class + c) as f32, share, coef[c], span, difference);
                 zero_ends(d.plane(image, c), d.layout, rows);
                 if difference {
                     zero_ends(d.plane(image, 1), d.layout, rows);
@@ -237,10 +246,8 @@ fn logistic_dice(
     LossValue { total: cross_entropy + dice, cross_entropy, dice }
 }
 
-/// The class of every pixel, image by image, and, if asked for, the probability that it is foreground.
-///
-/// Softmax: the first of the largest logits; probability 1 - p[0]. Sigmoid channels: 0 where no logit is positive, else 1 +
-/// the first of the largest; probability of the largest.
+/// The class of every pixel (the first of the largest logits), image by image, and, if asked for, the probability that
+/// it is foreground: 1 - p[0], where p is the softmax, or the sigmoids divided by their sum.
 ///
 /// # Panics
 /// When lengths differ from batch * height * width.
@@ -286,9 +293,9 @@ mod tests {
         fn pixels(self) -> usize {
             self.size.0 * self.size.1
         }
-        fn targets(self, options: LossOptions, seed: u64) -> Vec<u8> {
-            let classes = self.channels + usize::from(options == SIGMOID);
-            noise(self.batch * self.pixels(), seed).iter().map(|v| ((v + 1.0) / 2.0 * classes as f32) as u8).collect()
+        fn targets(self, seed: u64) -> Vec<u8> {
+            let class = |v: &f32| ((v + 1.0) / 2.0 * self.channels as f32) as u8;
+            noise(self.batch * self.pixels(), seed).iter().map(class).collect()
         }
     }
 
@@ -296,12 +303,12 @@ mod tests {
     fn value(options: LossOptions, s: Shape, z: &[f64], targets: &[u8]) -> (f64, f64) {
         let (k, n) = (s.channels, s.pixels());
         let at = |pixel: usize, c: usize| z[(pixel / n * k + c) * n + pixel % n];
-        let (mut entropy, mut sums, first) = (0.0, vec![[0.0; 3]; k], usize::from(options == SOFTMAX));
+        let (mut entropy, mut sums) = (0.0, vec![[0.0; 3]; k]);
         for (pixel, target) in targets.iter().enumerate() {
             let largest = (0..k).map(|c| at(pixel, c)).fold(f64::MIN, f64::max);
             let all: f64 = (0..k).map(|c| (at(pixel, c) - largest).exp()).sum();
             for (c, sums) in sums.iter_mut().enumerate() {
-                let t = f64::from(usize::from(*target) == c + 1 - first);
+                let t = f64::from(usize::from(*target) == c);
                 let d = at(pixel, c);
                 let (p, e) = if options == SOFTMAX {
                     ((d - largest).exp() / all, t * (all.ln() + largest - d))
@@ -312,8 +319,8 @@ mod tests {
                 [p, t, p * t].iter().zip(sums).for_each(|(v, s)| *s += v);
             }
         }
-        let dice: f64 = sums[first..].iter().map(|[p, t, pt]| (2.0 * pt + 1.0) / (p + t + 1.0)).sum();
-        (entropy, 1.0 - dice / (k - first) as f64)
+        let dice: f64 = sums[1..].iter().map(|[p, t, pt]| (2.0 * pt + 1.0) / (p + t + 1.0)).sum();
+        (entropy, 1.0 - dice / (k - 1) as f64)
     }
 
     fn run(options: LossOptions, isa: Isa, s: Shape, z: &[f32], targets: &[u8], extra: usize) -> (LossValue, Vec<f32>) {
@@ -342,13 +349,13 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn values_agree_with_the_definition_in_f64(
-            batch in 1..4_usize, channels in 1..10_usize, h in 1..34_usize, w in 1..34_usize, softmax: bool,
+            batch in 1..4_usize, channels in 2..11_usize, h in 1..34_usize, w in 1..34_usize, softmax: bool,
             extra in 0..3_usize, spread in prop::sample::select(vec![1.0_f32, 10.0, 60.0]), seed in 0..1000_u64,
         ) {
             let options = if softmax { SOFTMAX } else { SIGMOID };
-            let s = Shape { batch, channels: channels + usize::from(softmax), size: (h, w) };
-            let z: Vec<f32> = noise(batch * s.channels * h * w, seed).iter().map(|v| spread * v).collect();
-            let targets = s.targets(options, seed + 1);
+            let s = Shape { batch, channels, size: (h, w) };
+            let z: Vec<f32> = noise(batch * channels * h * w, seed).iter().map(|v| spread * v).collect();
+            let targets = s.targets(seed + 1);
             let (entropy, dice) = value(options, s, &wide(&z), &targets);
             for isa in Isa::available() {
                 let (got, _) = run(options, isa, s, &z, &targets, extra);
@@ -360,12 +367,12 @@ mod tests {
 
         #[test]
         fn the_gradient_is_the_slope_of_the_loss(
-            batch in 1..3_usize, channels in 1..5_usize, h in 1..5_usize, w in 1..20_usize, softmax: bool, seed in 0..1000_u64,
+            batch in 1..3_usize, channels in 2..6_usize, h in 1..5_usize, w in 1..20_usize, softmax: bool, seed in 0..1000_u64,
         ) {
             let options = if softmax { SOFTMAX } else { SIGMOID };
-            let s = Shape { batch, channels: channels + usize::from(softmax), size: (h, w) };
-            let z: Vec<f32> = noise(batch * s.channels * h * w, seed).iter().map(|v| 4.0 * v).collect();
-            let targets = s.targets(options, seed + 1);
+            let s = Shape { batch, channels, size: (h, w) };
+            let z: Vec<f32> = noise(batch * channels * h * w, seed).iter().map(|v| 4.0 * v).collect();
+            let targets = s.targets(seed + 1);
             let expected = slopes(options, s, &wide(&z), &targets);
             for isa in Isa::available() {
                 let (_, gradient) = run(options, isa, s, &z, &targets, 1);
@@ -401,6 +408,17 @@ mod tests {
     );
 
     #[test]
+    fn one_pixel_of_the_sigmoid_loss_by_hand() {
+        // Logits 0: each of the two questions costs ln 2. Class 1 is there with p = 1/2: Dice (2/2 + 1) / (1/2 + 1 + 1).
+        let s = Shape { batch: 1, channels: 2, size: (1, 1) };
+        let (value, gradient) = run(SIGMOID, Isa::detect(), s, &[0.0, 0.0], &[1], 0);
+        assert!((value.cross_entropy - 2.0_f64.ln()).abs() < 1e-6 && (value.dice - 0.2).abs() < 1e-6, "{value:?}");
+        // The background's logit feels the cross-entropy only: (p - 0) / 2 channels. The other: (p - 1) / 2 + p (1 - p)
+        // times the slope of 1 - (2 p + 1) / (p + 2), which is -3 / (p + 2)^2.
+        assert!(distance(&gradient, &[0.25, -0.25 - 0.25 * 3.0 / 6.25]) < 1e-6, "{gradient:?}");
+    }
+
+    #[test]
     fn a_confident_and_right_answer_keeps_its_small_loss() {
         for isa in Isa::available() {
             let s = Shape { batch: 1, channels: 2, size: (1, 1) };
@@ -415,9 +433,9 @@ mod tests {
 
     #[test]
     fn results_have_the_same_bits_for_any_number_of_threads() {
-        for (options, channels) in [(SOFTMAX, 2), (SOFTMAX, 4), (SIGMOID, 1), (SIGMOID, 3)] {
+        for (options, channels) in [(SOFTMAX, 2), (SOFTMAX, 4), (SIGMOID, 2), (SIGMOID, 3)] {
             let s = Shape { batch: 3, channels, size: (131, 150) };
-            let (z, targets) = (noise(3 * channels * s.pixels(), 5), s.targets(options, 6));
+            let (z, targets) = (noise(3 * channels * s.pixels(), 5), s.targets(6));
             same_bits_for_all_threads(|isa| {
                 let (value, mut gradient) = run(options, isa, s, &z, &targets, 0);
                 for v in [value.total, value.cross_entropy, value.dice] {
@@ -439,7 +457,7 @@ mod tests {
     #[test]
     fn a_logit_that_is_not_a_number_shows_in_the_loss() {
         for (isa, (options, channels)) in
-            Isa::available().into_iter().flat_map(|i| [(SOFTMAX, 2), (SOFTMAX, 3), (SIGMOID, 1)].map(|o| (i, o)))
+            Isa::available().into_iter().flat_map(|i| [(SOFTMAX, 2), (SOFTMAX, 3), (SIGMOID, 2)].map(|o| (i, o)))
         {
             let s = Shape { batch: 1, channels, size: (1, 2) };
             for at in 0..channels {
@@ -458,7 +476,7 @@ mod tests {
     #[test]
     fn the_class_is_the_first_of_the_largest_and_foreground_is_the_rest() {
         for isa in Isa::available() {
-            for (options, channels) in [(SOFTMAX, 2), (SOFTMAX, 5), (SIGMOID, 1), (SIGMOID, 3)] {
+            for (options, channels) in [(SOFTMAX, 2), (SOFTMAX, 5), (SIGMOID, 2), (SIGMOID, 3)] {
                 let s = Shape { batch: 2, channels, size: (7, 37) };
                 let n = s.pixels();
                 let z: Vec<f32> = noise(2 * channels * n, 8).iter().map(|v| (8.0 * v).round() / 2.0).collect();
@@ -473,12 +491,9 @@ mod tests {
                         (0..channels).map(|c| f64::from(z[(pixel / n * channels + c) * n + pixel % n])).collect();
                     let largest = v.iter().copied().fold(f64::MIN, f64::max);
                     let first = v.iter().position(|x| *x == largest).expect("one is the largest");
-                    let (class, p) = if options == SOFTMAX {
-                        (first, 1.0 - v[0].exp() / v.iter().map(|x| x.exp()).sum::<f64>())
-                    } else {
-                        (if largest > 0.0 { first + 1 } else { 0 }, 1.0 / (1.0 + (-largest).exp()))
-                    };
-                    assert_eq!(usize::from(classes[pixel]), class, "{} pixel {pixel} {v:?}", isa.name());
+                    let share = |x: f64| if options == SOFTMAX { x.exp() } else { 1.0 / (1.0 + (-x).exp()) };
+                    let p = 1.0 - share(v[0]) / v.iter().map(|x| share(*x)).sum::<f64>();
+                    assert_eq!(usize::from(classes[pixel]), first, "{} pixel {pixel} {v:?}", isa.name());
                     assert!((f64::from(foreground[pixel]) - p).abs() < 1e-6, "{} {p}", foreground[pixel]);
                 }
             }

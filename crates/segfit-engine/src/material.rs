@@ -48,9 +48,7 @@ impl Material {
     /// # Errors
     /// When there are no training or test masks.
     pub fn constant_dice(&self) -> Result<f64> {
-        let masks = |samples: &'_ [Sample]| samples.iter().map(|s| s.mask.clone()).collect::<Vec<Mask>>();
-        let (train, test) = (masks(&self.train), masks(&self.test));
-        constant_mask_dice(&train.iter().collect::<Vec<_>>(), &test.iter().collect::<Vec<_>>(), self.classes)
+        constant_mask_dice(&masks(&self.train), &masks(&self.test), self.classes)
     }
 
     /// Segments the test images at the network's scale and scores them.
@@ -69,4 +67,8 @@ impl Material {
             .collect();
         Ok(evaluate(&cases, &EvaluationOptions::new(self.classes))?)
     }
+}
+
+fn masks(samples: &[Sample]) -> Vec<&Mask> {
+    samples.iter().map(|s| &s.mask).collect()
 }

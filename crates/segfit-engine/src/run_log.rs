@@ -14,7 +14,7 @@ use crate::error::Result;
 pub struct LogLine {
     /// Optimiser steps done.
     pub step: usize,
-    /// Mean loss since the line before.
+    /// Mean loss since the line before, or since the training was resumed if that was later.
     pub loss: f64,
     /// Learning rate of the last step.
     pub learning_rate: f32,
@@ -58,12 +58,12 @@ impl RunLog {
         Ok(Self { lines: append(&lines_path)?, events: append(&events_path)?, lines_path, events_path })
     }
 
-    /// The validation Dice of every report so far.
+    /// The lines of a run folder's log so far; none when there is no log.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub fn validation_dice(folder: &Path) -> Result<Vec<f64>> {
-        Ok(read_lines(&folder.join("log.jsonl"))?.into_iter().filter_map(|l| l.validation_dice).collect())
+    pub fn lines(folder: &Path) -> Result<Vec<LogLine>> {
+        read_lines(&folder.join("log.jsonl"))
     }
 
     /// Appends one line.
@@ -81,7 +81,7 @@ impl RunLog {
     }
 }
 
-/// The complete lines of a log; none when there is no log.
+/// The lines of a log; none when there is no log. A line that a crash cut off is left out.
 fn read_lines(path: &Path) -> Result<Vec<LogLine>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()),

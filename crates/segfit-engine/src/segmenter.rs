@@ -1,19 +1,21 @@
 //! Running a trained network on images of any size: normalise, pad or tile, infer, put together.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
+use rayon::prelude::*;
 use segfit::data::{Image, Mask, Normalisation, resize_image};
 use segfit::network::NetworkSpec;
 use segfit::network::schedule::{Mode, Schedule};
-use segfit::recipe::{InputMode, InputSpec};
+use segfit::recipe::{InputMode, InputSpec, LossKind};
 
+use crate::augment::reflect;
 use crate::backend::{Backend, Executor};
 use crate::error::Result;
 use crate::state::Weights;
 
 /// Images up to this many pixels along each side are run whole; larger ones in overlapping tiles of this size.
 pub const DEFAULT_TILE: usize = 512;
+
+/// Image sizes whose executors are kept; a set of images of ever other sizes must not fill the memory.
+const KEPT_EXECUTORS: usize = 3;
 
 /// A trained network with its pre-processing.
 pub struct Segmenter<'a> {
@@ -22,13 +24,14 @@ pub struct Segmenter<'a> {
     weights: Weights,
     normalisation: Normalisation,
     input: InputSpec,
+    loss: LossKind,
     tile: usize,
-    /// One executor for each size met, with the current weights.
-    executors: BTreeMap<(usize, usize), Box<dyn Executor>>,
+    /// Executors of the last sizes met, with the current weights; the latest is the last.
+    executors: Vec<((usize, usize), Box<dyn Executor>)>,
 }
 
 impl<'a> Segmenter<'a> {
-    /// A segmenter with these weights.
+    /// A segmenter with these weights, for a network trained with [`LossKind::CrossEntropyDice`].
     #[must_use]
     pub fn new(
         backend: &'a dyn Backend,
@@ -37,14 +40,29 @@ impl<'a> Segmenter<'a> {
         normalisation: Normalisation,
         input: InputSpec,
     ) -> Self {
-        Self { backend, spec, weights, normalisation, input, tile: DEFAULT_TILE, executors: BTreeMap::new() }
+        let loss = LossKind::CrossEntropyDice;
+        Self { backend, spec, weights, normalisation, input, loss, tile: DEFAULT_TILE, executors: Vec::new() }
     }
 
-    /// Another tile size, rounded up to what the network accepts.
+    /// The loss that the network was trained with. It says what probabilities are: the softmax of the logits, or their
+    /// sigmoids divided by the sum of these.
+    #[must_use]
+    pub fn with_loss(mut self, loss: LossKind) -> Self {
+        self.loss = loss;
+        self
+    }
+
+    /// Another tile size (at least 16), rounded up to what the network accepts.
     #[must_use]
     pub fn with_tile(mut self, tile: usize) -> Self {
-        self.tile = tile.max(16);
+        self.tile = tile.max(16).next_multiple_of(self.spec.input_multiple());
         self
+    }
+
+    /// The weights in use.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// Classes including background.
@@ -58,7 +76,7 @@ impl<'a> Segmenter<'a> {
     /// # Errors
     /// When they belong to another network.
     pub fn set_weights(&mut self, weights: Weights) -> Result<()> {
-        for executor in self.executors.values_mut() {
+        for (_, executor) in &mut self.executors {
             executor.load(&weights)?;
         }
         self.weights = weights;
@@ -71,7 +89,10 @@ impl<'a> Segmenter<'a> {
     /// # Errors
     /// When the image's channels do not fit the network or the device fails.
     pub fn segment(&mut self, image: &Image) -> Result<Mask> {
-        Ok(most_probable(&self.probabilities(image)?))
+        match self.input.mode {
+            InputMode::Patch => self.segment_prepared(image),
+            InputMode::Resize => Ok(largest(&self.probabilities(image)?)),
+        }
     }
 
     /// The probability of every class, one channel each, in the image's size.
@@ -94,10 +115,21 @@ impl<'a> Segmenter<'a> {
     /// # Errors
     /// As [`Self::segment`].
     pub fn segment_prepared(&mut self, image: &Image) -> Result<Mask> {
-        Ok(most_probable(&self.probabilities_prepared(image)?))
+        let normalised = self.normalise(image)?;
+        // The largest logit has the largest probability, too.
+        Ok(largest(&if self.is_whole(image) { self.logits(&normalised)? } else { self.run_tiles(&normalised)? }))
     }
 
     fn probabilities_prepared(&mut self, image: &Image) -> Result<Image> {
+        let normalised = self.normalise(image)?;
+        if self.is_whole(image) { self.run(&normalised) } else { self.run_tiles(&normalised) }
+    }
+
+    fn is_whole(&self, image: &Image) -> bool {
+        image.height <= self.tile && image.width <= self.tile
+    }
+
+    fn normalise(&self, image: &Image) -> Result<Image> {
         if image.channels != self.spec.in_channels() {
             return Err(segfit::Error::Option {
                 what: "image".into(),
@@ -108,10 +140,7 @@ impl<'a> Segmenter<'a> {
         }
         let mut normalised = image.clone();
         self.normalisation.apply(&mut normalised);
-        if image.height <= self.tile && image.width <= self.tile {
-            return self.run(&normalised);
-        }
-        self.run_tiles(&normalised)
+        Ok(normalised)
     }
 
     /// Tiles overlap by half; each pixel is the mean of its tiles, weighted by the distance to the tile's edge.
@@ -142,46 +171,80 @@ impl<'a> Segmenter<'a> {
         Ok(sum)
     }
 
-    /// One run of the network: padded by reflection to the next allowed size, cropped back, softmax over classes.
     fn run(&mut self, image: &Image) -> Result<Image> {
+        let mut values = self.logits(image)?;
+        to_probabilities(&mut values, self.loss);
+        Ok(values)
+    }
+
+    /// One run of the network: padded by reflection to the next allowed size, cropped back.
+    fn logits(&mut self, image: &Image) -> Result<Image> {
         let multiple = self.spec.input_multiple();
         let (h, w) = (image.height.next_multiple_of(multiple), image.width.next_multiple_of(multiple));
-        let executor = match self.executors.entry((h, w)) {
-            Entry::Occupied(found) => found.into_mut(),
-            Entry::Vacant(free) => {
-                let schedule = Schedule::new(self.spec, Mode::Infer, 1, h, w)?;
+        let mut data = Vec::new();
+        self.executor(h, w)?.infer(&pad(image, h, w), &mut data)?;
+        let padded = Image { channels: self.spec.classes, height: h, width: w, data };
+        if (h, w) == (image.height, image.width) {
+            return Ok(padded);
+        }
+        Ok(cut(&padded, 0, 0, image.height, image.width))
+    }
+
+    /// The executor for images of this size.
+    fn executor(&mut self, height: usize, width: usize) -> Result<&mut dyn Executor> {
+        let size = (height, width);
+        let entry = match self.executors.iter().position(|(s, _)| *s == size) {
+            Some(i) => self.executors.remove(i),
+            None => {
+                if self.executors.len() == KEPT_EXECUTORS {
+                    self.executors.remove(0);
+                }
+                let schedule = Schedule::new(self.spec, Mode::Infer, 1, height, width)?;
                 let mut made = self.backend.compile(self.spec, schedule, None)?;
                 made.load(&self.weights)?;
-                free.insert(made)
+                (size, made)
             }
         };
-        let mut logits = Vec::new();
-        executor.infer(&pad(image, h, w), &mut logits)?;
-        let classes = self.spec.classes;
-        let mut out = Image::filled(classes, image.height, image.width, 0.0);
-        let (n, inner) = (h * w, image.height * image.width);
-        for y in 0..image.height {
-            for x in 0..image.width {
-                let from = y * w + x;
-                let most = (0..classes).map(|c| logits[c * n + from]).fold(f32::NEG_INFINITY, f32::max);
-                let total: f32 = (0..classes).map(|c| (logits[c * n + from] - most).exp()).sum();
-                for c in 0..classes {
-                    out.data[c * inner + y * image.width + x] = (logits[c * n + from] - most).exp() / total;
-                }
-            }
-        }
-        Ok(out)
+        self.executors.push(entry);
+        let last = self.executors.len() - 1;
+        Ok(self.executors[last].1.as_mut())
     }
 }
 
-/// The class with the highest probability, the lower one on a tie.
-fn most_probable(probabilities: &Image) -> Mask {
-    let n = probabilities.height * probabilities.width;
+/// Replaces logits by probabilities that sum to 1: with f = exp or the sigmoid, p[c] = f(z[c]) / sum over k of f(z[k]).
+fn to_probabilities(values: &mut Image, loss: LossKind) {
+    let (classes, width) = (values.channels, values.width);
+    // By rows, so that threads share nothing: [row][class][column].
+    let mut rows: Vec<Vec<&mut [f32]>> = (0..values.height).map(|_| Vec::with_capacity(classes)).collect();
+    for (i, row) in values.data.chunks_exact_mut(width).enumerate() {
+        rows[i % values.height].push(row);
+    }
+    rows.par_iter_mut().for_each(|row| {
+        for x in 0..width {
+            if loss == LossKind::BinaryDice {
+                row.iter_mut().for_each(|z| z[x] = log_sigmoid(z[x]));
+            }
+            let most = row.iter().map(|z| z[x]).fold(f32::NEG_INFINITY, f32::max);
+            row.iter_mut().for_each(|z| z[x] = (z[x] - most).exp());
+            let total: f32 = row.iter().map(|z| z[x]).sum();
+            row.iter_mut().for_each(|z| z[x] /= total);
+        }
+    });
+}
+
+/// ln(1 / (1 + exp(-z))), which does not underflow.
+fn log_sigmoid(z: f32) -> f32 {
+    z.min(0.0) - (-z.abs()).exp().ln_1p()
+}
+
+/// The class with the largest value at each pixel, the lower one on a tie.
+fn largest(values: &Image) -> Mask {
+    let n = values.height * values.width;
     let best = |i: usize| {
-        (1..probabilities.channels)
-            .fold(0, |best, c| if probabilities.data[c * n + i] > probabilities.data[best * n + i] { c } else { best })
+        let larger = |best: usize, c: usize| if values.data[c * n + i] > values.data[best * n + i] { c } else { best };
+        (1..values.channels).fold(0, larger)
     };
-    Mask { height: probabilities.height, width: probabilities.width, data: (0..n).map(|i| best(i) as u8).collect() }
+    Mask { height: values.height, width: values.width, data: (0..n).map(|i| best(i) as u8).collect() }
 }
 
 /// Tile starts that cover `n` pixels with tiles of `tile`, overlapping by half, the last one at the end.
@@ -208,18 +271,17 @@ fn cut(image: &Image, top: usize, left: usize, height: usize, width: usize) -> I
     out
 }
 
-/// Continues an image to the bottom and right by reflection (by repetition where it is too small to reflect).
+/// Continues an image to the bottom and right by reflection, again and again where it is smaller than its continuation.
 fn pad(image: &Image, height: usize, width: usize) -> Vec<f32> {
     if (height, width) == (image.height, image.width) {
         return image.data.clone();
     }
-    let index = |i: usize, n: usize| if i < n { i } else { (2 * n).checked_sub(i + 2).unwrap_or(n - 1) };
     let mut out = Vec::with_capacity(image.channels * height * width);
     for c in 0..image.channels {
         let plane = image.plane(c);
         for y in 0..height {
-            let row = &plane[index(y, image.height) * image.width..][..image.width];
-            out.extend((0..width).map(|x| row[index(x, image.width)]));
+            let row = &plane[reflect(y as i64, image.height) * image.width..][..image.width];
+            out.extend((0..width).map(|x| row[reflect(x as i64, image.width)]));
         }
     }
     out
@@ -241,9 +303,43 @@ mod tests {
     }
 
     #[test]
-    fn reflection_and_repetition_by_hand() {
+    fn reflection_by_hand() {
         let image = Image { channels: 1, height: 1, width: 3, data: vec![1.0, 2.0, 3.0] };
         assert_eq!(pad(&image, 2, 5), [1.0, 2.0, 3.0, 2.0, 1.0, 1.0, 2.0, 3.0, 2.0, 1.0]);
+        assert_eq!(pad(&image, 1, 7), [1.0, 2.0, 3.0, 2.0, 1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn probabilities_by_hand() {
+        // Two pixels, three classes; a logit ln 2 counts twice as much as 0.
+        let ln2 = 2.0_f32.ln();
+        let logits = Image { channels: 3, height: 2, width: 1, data: vec![0.0, -200.0, ln2, -200.0, 0.0, -201.0] };
+        let near = |loss, want: [f32; 6]| {
+            let mut p = logits.clone();
+            to_probabilities(&mut p, loss);
+            for (got, want) in p.data.iter().zip(want) {
+                assert!((got - want).abs() < 1e-6, "{loss:?} {:?}", p.data);
+            }
+        };
+        let share = 1.0 / (2.0 + (-1.0_f32).exp());
+        near(LossKind::CrossEntropyDice, [0.25, share, 0.5, share, 0.25, share * (-1.0_f32).exp()]);
+        // Sigmoids 1/2, 2/3, 1/2; far below 0 a sigmoid is an exponential.
+        near(LossKind::BinaryDice, [0.3, share, 0.4, share, 0.3, share * (-1.0_f32).exp()]);
+    }
+
+    #[test]
+    fn few_executors_are_kept_and_the_result_does_not_depend_on_it() {
+        let spec = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 1 }).unwrap();
+        let backend = CpuBackend::detect();
+        let normalisation = Normalisation { mean: vec![0.5], std: vec![0.3] };
+        let input = InputSpec { mode: InputMode::Patch, size: 8 };
+        let mut segmenter = Segmenter::new(&backend, &spec, initialise(&spec, 3).unwrap(), normalisation, input);
+        let first = segmenter.probabilities(&noise(8, 8)).unwrap();
+        for size in [8, 10, 12, 14, 8, 14, 9, 8] {
+            segmenter.probabilities(&noise(size, size)).unwrap();
+            assert!(segmenter.executors.len() <= KEPT_EXECUTORS);
+        }
+        assert_eq!(segmenter.probabilities(&noise(8, 8)).unwrap(), first);
     }
 
     fn noise(height: usize, width: usize) -> Image {

@@ -3,16 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rayon::prelude::*;
 use segfit::data::{Normalisation, Sample};
 use segfit::evaluate;
 use segfit::network::NetworkSpec;
 use segfit::network::schedule::{Mode, Schedule};
-use segfit::random::Stream;
 use segfit::recipe::Recipe;
 
-use crate::augment::{self, Source};
 use crate::backend::{Backend, Executor, Optimiser, TrainingSpec};
+use crate::batches::Batches;
+use crate::check::check;
 use crate::checkpoint::{load_checkpoint, save_checkpoint, save_weights};
 use crate::error::{Error, Result};
 use crate::initialise::initialise;
@@ -21,17 +20,14 @@ use crate::run_log::{LogLine, RunLog};
 use crate::segmenter::Segmenter;
 use crate::state::{State, Weights};
 
-const ORDER: u64 = 1;
-const VIEW: u64 = 2;
-
 /// What is trained on; images are at the network's scale and not normalised.
 pub struct TrainingData<'a> {
     /// Training images.
-    pub train: Vec<Source>,
+    pub train: &'a [Sample],
     /// Validation images, possibly none.
     pub validation: &'a [Sample],
     /// Statistics of the training images.
-    pub normalisation: Normalisation,
+    pub normalisation: &'a Normalisation,
 }
 
 /// How a training is run.
@@ -45,7 +41,7 @@ pub struct TrainOptions {
     pub run: String,
     /// Steps between log lines (and measurements of the validation Dice).
     pub report_every: usize,
-    /// Stop when the validation Dice has not risen for this many reports.
+    /// Stop when the validation Dice has not risen for this many reports; needs validation images.
     pub patience: Option<usize>,
 }
 
@@ -82,7 +78,7 @@ pub struct Trained {
     pub outcome: Outcome,
     /// Steps done in all.
     pub steps: usize,
-    /// Mean loss since the last report but one.
+    /// Mean loss of the last log line; not a number before the first report.
     pub final_loss: f64,
     /// Seconds of this call.
     pub seconds: f64,
@@ -101,7 +97,9 @@ pub struct Trained {
 /// best validation Dice), `log.jsonl` and TensorBoard events.
 ///
 /// # Errors
-/// [`Error::NoTrainingImages`], [`Error::Diverged`], or what the device or the disk reports.
+/// [`Error::NoTrainingImages`]; an option error when images, recipe and network do not fit together;
+/// [`Error::Checkpoint`] when the folder's checkpoint is damaged or of another run; [`Error::Diverged`], the last good
+/// checkpoint being kept; or what the device or the disk reports.
 pub fn train(
     backend: &dyn Backend,
     spec: &NetworkSpec,
@@ -110,14 +108,12 @@ pub fn train(
     options: &TrainOptions,
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Trained> {
-    if data.train.is_empty() {
-        return Err(Error::NoTrainingImages);
-    }
+    check(spec, recipe, data, options)?;
     let start = Instant::now();
     let mut run = Run::open(backend, spec, recipe, data, options)?;
-    let first = run.state_step;
-    let outcome = run.work(recipe, data, options, start, progress)?;
-    let state = run.executor.state()?;
+    let first = run.first_step;
+    let outcome = run.work(recipe, data.validation, start, progress)?;
+    let state = run.sound_state()?;
     run.save(&state)?;
     let weights = state.averaged();
     if outcome != Outcome::Interrupted
@@ -148,12 +144,17 @@ struct Run<'a> {
     options: &'a TrainOptions,
     executor: Box<dyn Executor>,
     segmenter: Segmenter<'a>,
+    batches: Batches<'a>,
     log: Option<RunLog>,
-    state_step: usize,
-    images: Vec<f32>,
-    targets: Vec<u8>,
+    /// Steps that were done before this call.
+    first_step: usize,
+    /// Steps that the checkpoint on disk has done.
+    saved_step: Option<usize>,
     /// Validation Dice at each report so far, resumed ones included.
     dice: Vec<f64>,
+    /// Loss of the last step.
+    loss: f64,
+    /// Loss of the last log line.
     mean_loss: f64,
 }
 
@@ -162,7 +163,7 @@ impl<'a> Run<'a> {
         backend: &'a dyn Backend,
         spec: &'a NetworkSpec,
         recipe: &Recipe,
-        data: &TrainingData<'_>,
+        data: &TrainingData<'a>,
         options: &'a TrainOptions,
     ) -> Result<Self> {
         let size = recipe.input.size;
@@ -173,112 +174,116 @@ impl<'a> Run<'a> {
             average_decay: recipe.ema,
         };
         let mut executor = backend.compile(spec, schedule, Some(training))?;
-        let state = match options.folder.as_deref().map(checkpoint_path) {
-            Some(path) if path.exists() => load_checkpoint(&path, spec, &options.run)?,
-            _ => State::fresh(initialise(spec, options.seed)?),
+        let checkpoint = options.folder.as_deref().map(checkpoint_path).filter(|path| path.exists());
+        let state = match &checkpoint {
+            Some(path) => load_checkpoint(path, spec, &options.run)?,
+            None => State::fresh(initialise(spec, options.seed)?),
         };
         executor.set_state(&state)?;
-        let log = options.folder.as_deref().map(|f| RunLog::open(f, state.step)).transpose()?;
-        let dice = match &options.folder {
-            Some(folder) => RunLog::validation_dice(folder)?,
-            None => Vec::new(),
+        let (log, lines) = match options.folder.as_deref() {
+            Some(folder) => (Some(RunLog::open(folder, state.step)?), RunLog::lines(folder)?),
+            None => (None, Vec::new()),
         };
-        let weights = state.averaged();
-        let pixels = recipe.batch * size * size;
+        let segmenter = Segmenter::new(backend, spec, state.averaged(), data.normalisation.clone(), recipe.input);
         Ok(Self {
             spec,
             options,
             executor,
-            segmenter: Segmenter::new(backend, spec, weights, data.normalisation.clone(), recipe.input),
+            segmenter: segmenter.with_loss(recipe.loss),
+            batches: Batches::new(data.train, data.normalisation, recipe, options.seed),
             log,
-            state_step: state.step,
-            images: vec![0.0; pixels * spec.in_channels()],
-            targets: vec![0; pixels],
-            dice,
-            mean_loss: f64::NAN,
+            first_step: state.step,
+            saved_step: checkpoint.map(|_| state.step),
+            dice: lines.iter().filter_map(|line| line.validation_dice).collect(),
+            loss: f64::NAN,
+            mean_loss: lines.last().map_or(f64::NAN, |line| line.loss),
         })
     }
 
     fn work(
         &mut self,
         recipe: &Recipe,
-        data: &TrainingData<'_>,
-        options: &TrainOptions,
+        validation: &[Sample],
         start: Instant,
         progress: &mut dyn FnMut(&Progress) -> bool,
     ) -> Result<Outcome> {
         let peak = recipe.peak_learning_rate(self.spec.base_width);
         let (mut sum, mut count) = (0.0, 0_u32);
-        for step in self.state_step..recipe.steps {
-            self.fill_batch(recipe, data, step);
+        // A run that was interrupted just when it would have stopped, or had stopped, stops again.
+        if self.first_step < recipe.steps && self.has_stopped_rising() {
+            return Ok(Outcome::StoppedEarly);
+        }
+        for step in self.first_step..recipe.steps {
+            let (done, last) = (step + 1, step + 1 == recipe.steps);
             let rate = learning_rate(step, recipe.steps, recipe.warmup, peak);
-            let loss = self.executor.train_step(&self.images, &self.targets, rate)?.total;
-            if !loss.is_finite() {
-                return Err(Error::Diverged { step: step + 1, loss });
+            self.batches.fill(step);
+            self.loss = self.executor.train_step(&self.batches.images, &self.batches.targets, rate)?.total;
+            if !self.loss.is_finite() {
+                return Err(Error::Diverged { step: done, loss: self.loss });
             }
-            (sum, count) = (sum + loss, count + 1);
-            let done = step + 1;
-            let report = done.is_multiple_of(options.report_every.max(1)) || done == recipe.steps;
+            (sum, count) = (sum + self.loss, count + 1);
+            let report = last || done.is_multiple_of(self.options.report_every.max(1));
             if report {
                 self.mean_loss = sum / f64::from(count);
                 (sum, count) = (0.0, 0);
-                self.report(data, done, rate, start)?;
+                self.report(validation, done, rate, start)?;
             }
-            let now = Progress { step: done, steps: recipe.steps, loss, validation_dice: self.dice.last().copied() };
-            if !progress(&now) && done < recipe.steps {
+            let (loss, validation_dice) = (self.loss, self.dice.last().copied());
+            if !progress(&Progress { step: done, steps: recipe.steps, loss, validation_dice }) && !last {
                 return Ok(Outcome::Interrupted);
             }
-            if report && done < recipe.steps && self.has_stopped_rising() {
+            if report && !last && self.has_stopped_rising() {
                 return Ok(Outcome::StoppedEarly);
             }
         }
         Ok(Outcome::Finished)
     }
 
-    fn fill_batch(&mut self, recipe: &Recipe, data: &TrainingData<'_>, step: usize) {
-        let pixels = recipe.input.size * recipe.input.size;
-        let seed = self.options.seed;
-        let n = data.train.len();
-        let images = self.images.par_chunks_exact_mut(pixels * self.spec.in_channels());
-        let targets = self.targets.par_chunks_exact_mut(pixels);
-        images.zip(targets).enumerate().for_each(|(i, (image, target))| {
-            let position = step * recipe.batch + i;
-            let (epoch, within) = (position / n, position % n);
-            let order = Stream::new(&[seed, ORDER, epoch as u64]).permutation(n);
-            let mut stream = Stream::new(&[seed, VIEW, position as u64]);
-            let source = &data.train[order[within]];
-            augment::draw(source, &recipe.input, &recipe.augmentation, &mut stream, image, target);
-            normalise(&data.normalisation, image, pixels);
-        });
-    }
-
-    fn report(&mut self, data: &TrainingData<'_>, done: usize, rate: f32, start: Instant) -> Result<()> {
-        let state = self.executor.state()?;
-        let mut validation_dice = None;
-        if !data.validation.is_empty() {
-            self.segmenter.set_weights(state.averaged())?;
-            let dice = mean_dice(&mut self.segmenter, data.validation)?;
-            validation_dice = Some(dice);
-            let best = self.dice.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            self.dice.push(dice);
-            if dice > best
-                && let Some(folder) = &self.options.folder
-            {
-                save_weights(&folder.join("best.safetensors"), self.spec, &state.averaged())?;
-            }
-        }
+    fn report(&mut self, validation: &[Sample], step: usize, rate: f32, start: Instant) -> Result<()> {
+        let state = self.sound_state()?;
+        let validation_dice = match validation {
+            [] => None,
+            _ => Some(self.measure(validation, &state)?),
+        };
         if let Some(log) = &mut self.log {
             let seconds = start.elapsed().as_secs_f64();
-            log.append(&LogLine { step: done, loss: self.mean_loss, learning_rate: rate, validation_dice, seconds })?;
+            log.append(&LogLine { step, loss: self.mean_loss, learning_rate: rate, validation_dice, seconds })?;
         }
         self.save(&state)
     }
 
-    fn save(&self, state: &State) -> Result<()> {
-        match &self.options.folder {
-            Some(folder) => save_checkpoint(&checkpoint_path(folder), self.spec, state, &self.options.run),
-            None => Ok(()),
+    /// The Dice of the averaged weights; the best so far are kept in a file.
+    fn measure(&mut self, validation: &[Sample], state: &State) -> Result<f64> {
+        self.segmenter.set_weights(state.averaged())?;
+        let dice = mean_dice(&mut self.segmenter, validation)?;
+        let best = self.dice.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.dice.push(dice);
+        if dice > best
+            && let Some(folder) = &self.options.folder
+        {
+            save_weights(&folder.join("best.safetensors"), self.spec, self.segmenter.weights())?;
         }
+        Ok(dice)
+    }
+
+    /// The executor's state if all of it is finite: a last step can break the weights and still have a finite loss.
+    fn sound_state(&self) -> Result<State> {
+        let state = self.executor.state()?;
+        let all = [&state.trained, &state.running, &state.average_trained, &state.average_running];
+        if all.iter().any(|values| values.iter().any(|v| !v.is_finite())) {
+            return Err(Error::Diverged { step: state.step, loss: self.loss });
+        }
+        Ok(state)
+    }
+
+    fn save(&mut self, state: &State) -> Result<()> {
+        if let Some(folder) = &self.options.folder
+            && self.saved_step != Some(state.step)
+        {
+            save_checkpoint(&checkpoint_path(folder), self.spec, state, &self.options.run)?;
+            self.saved_step = Some(state.step);
+        }
+        Ok(())
     }
 
     fn has_stopped_rising(&self) -> bool {
@@ -288,14 +293,8 @@ impl<'a> Run<'a> {
     }
 }
 
-fn normalise(normalisation: &Normalisation, image: &mut [f32], pixels: usize) {
-    for (c, plane) in image.chunks_exact_mut(pixels).enumerate() {
-        let (mean, scale) = (normalisation.mean[c], 1.0 / normalisation.std[c]);
-        plane.iter_mut().for_each(|v| *v = (*v - mean) * scale);
-    }
-}
-
-/// Mean over images of the mean Dice of the foreground classes, at the network's scale.
+/// Mean over images of the mean Dice of the foreground classes, at the network's scale: from 0 to 1, larger is better,
+/// and not a number when there are no images.
 ///
 /// # Errors
 /// When the device fails.
@@ -308,10 +307,4 @@ pub fn mean_dice(segmenter: &mut Segmenter<'_>, samples: &[Sample]) -> Result<f6
         sum += each.sum::<f64>() / (classes - 1) as f64;
     }
     Ok(sum / samples.len() as f64)
-}
-
-/// Samples at the network's scale, ready to be drawn from.
-#[must_use]
-pub fn sources(samples: Vec<Sample>) -> Vec<Source> {
-    samples.into_iter().map(Source::new).collect()
 }

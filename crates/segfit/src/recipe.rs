@@ -27,7 +27,7 @@ pub struct InputSpec {
 pub enum LossKind {
     /// Softmax cross-entropy over all classes + 1 - mean soft Dice of the foreground classes.
     CrossEntropyDice,
-    /// Sigmoid binary cross-entropy per output channel + 1 - mean soft Dice of the channels.
+    /// Sigmoid binary cross-entropy of every class against the rest + 1 - mean soft Dice of the foreground classes.
     BinaryDice,
 }
 

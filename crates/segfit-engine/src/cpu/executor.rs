@@ -8,7 +8,7 @@ use super::convolution::Convolution;
 use super::normalisation::Normalisation;
 use super::planes::{Arena, Planes};
 use super::simd::Isa;
-use super::{batch_norm, copy, max_pool, relu};
+use super::{batch_norm, copy, max_pool, ordered, relu};
 use crate::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use crate::error::{Error, Result};
 use crate::loss::{self, LossOptions, LossScratch, LossValue};
@@ -101,7 +101,14 @@ impl CpuExecutor {
                     made.fold_norm(norm.map(|n| Normalisation::new(spec, n, &layout)).transpose()?);
                     convolutions[layer] = Some(made);
                 }
-                Step::Normalise { layer, .. } => norms[layer] = Some(Normalisation::new(spec, layer, &layout)?),
+                Step::Normalise { layer, x, .. } => {
+                    if train && ordered::floats(&tensors[x]) == tensors[x].channels {
+                        let reason =
+                            "its statistics need more than one pixel: larger images, a larger batch or less depth";
+                        return Err(unsupported(spec, layer, reason));
+                    }
+                    norms[layer] = Some(Normalisation::new(spec, layer, &layout)?);
+                }
                 _ => {}
             }
         }
@@ -297,6 +304,10 @@ impl Executor for CpuExecutor {
         }
         Self::check_len("parameters", state.trained.len(), self.layout.trained_len)?;
         Self::check_len("running statistics", state.running.len(), self.layout.running_len)?;
+        Self::check_len("averaged parameters", state.average_trained.len(), self.layout.trained_len)?;
+        Self::check_len("averaged running statistics", state.average_running.len(), self.layout.running_len)?;
+        Self::check_len("first moments", state.moment1.len(), self.layout.trained_len)?;
+        Self::check_len("second moments", state.moment2.len(), self.layout.trained_len)?;
         self.adamw.m.copy_from_slice(&state.moment1);
         self.adamw.v.copy_from_slice(&state.moment2);
         self.adamw.step = state.step as u64;
@@ -318,7 +329,7 @@ impl Executor for CpuExecutor {
     }
 }
 
-/// Sizes and options of a layer that only the CPU needs to look up.
+/// The error of a layer that the CPU cannot execute.
 pub(super) fn unsupported(spec: &NetworkSpec, layer: usize, reason: &str) -> Error {
     Error::Unsupported {
         what: format!("layer {}", spec.layers[layer].name),

@@ -2,6 +2,8 @@
 
 use segfit::network::layout::{LINE, PlaneLayout, SLACK};
 
+use super::ordered::for_each;
+
 /// One zero-initialised block of memory, aligned to cache lines, with readable slack at both ends.
 #[derive(Debug)]
 pub struct Arena {
@@ -120,27 +122,28 @@ impl Planes {
     pub fn write_dense(&self, dense: &[f32]) {
         let PlaneLayout { height, width, .. } = self.layout;
         assert_eq!(dense.len(), self.batch * self.channels * height * width);
-        for (k, pixels) in dense.chunks_exact(height * width).enumerate() {
-            let (image, channel) = (k / self.channels, k % self.channels);
-            // SAFETY: whole planes of this tensor, one at a time.
-            let plane =
-                unsafe { std::slice::from_raw_parts_mut(self.plane(image, channel), self.layout.plane_stride()) };
+        self.for_each_plane(|k, plane| {
             plane.fill(0.0);
-            for (y, row) in pixels.chunks_exact(width).enumerate() {
+            for (y, row) in dense[k * height * width..][..height * width].chunks_exact(width).enumerate() {
                 let start = self.layout.origin() + y * self.layout.row_stride();
                 plane[start..start + width].copy_from_slice(row);
             }
-        }
+        });
+    }
+
+    /// Calls `write` with the number and all floats of every plane, in parallel where that is worth it.
+    fn for_each_plane(&self, write: impl Fn(usize, &mut [f32]) + Sync + Send) {
+        let planes = self.batch * self.channels;
+        for_each(planes, planes * self.layout.plane_stride(), |k| {
+            let (image, channel) = (k / self.channels, k % self.channels);
+            // SAFETY: whole planes of this tensor, each handed to one call.
+            write(k, unsafe { std::slice::from_raw_parts_mut(self.plane(image, channel), self.layout.plane_stride()) });
+        });
     }
 
     /// Everything becomes zero.
     pub fn fill_zero(&self) {
-        for k in 0..self.batch * self.channels {
-            // SAFETY: whole planes of this tensor, one at a time.
-            unsafe {
-                self.plane(k / self.channels, k % self.channels).write_bytes(0, self.layout.plane_stride());
-            }
-        }
+        self.for_each_plane(|_, plane| plane.fill(0.0));
     }
 
     /// The pixels as dense NCHW values.

@@ -337,13 +337,10 @@ unsafe fn classify<S: Lanes>(
         for r in 0..rows.count {
             for i in (0..rows.width).step_by(S::LANES) {
                 let (n, from) = (rows.width - i, z.row.add(r * z.stride + i));
-                // Sigmoid channels compete with a background of logit 0.
-                let first = usize::from(softmax);
-                let background = if softmax { S::load_upto(from, n) } else { S::zero() };
-                let (mut best, mut index) = (background, S::zero());
-                for c in first..channels {
+                let (mut best, mut index) = (S::load_upto(from, n), S::zero());
+                for c in 1..channels {
                     let v = S::load_upto(from.add(c * z.plane), n);
-                    let label = S::splat((c + 1 - first) as f32);
+                    let label = S::splat(c as f32);
                     index = S::add(index, S::where_positive(S::sub(v, best), S::sub(label, index)));
                     best = S::max(v, best);
                 }
@@ -365,7 +362,7 @@ unsafe fn classify<S: Lanes>(
     }
 }
 
-/// 1 - p[0] for softmax; the largest sigmoid otherwise.
+/// Share of the channels from 1 up in the sum of the exponentials, or of the sigmoids.
 #[inline(always)]
 unsafe fn foreground_probability<S: Lanes>(
     z: *const f32,
@@ -380,12 +377,10 @@ unsafe fn foreground_probability<S: Lanes>(
         for c in 1..channels {
             largest = S::max(largest, S::load_upto(z.add(c * plane), n));
         }
-        if !softmax {
-            return logistic::<S>(largest, S::zero()).0;
-        }
         let (mut all, mut front) = (S::zero(), S::zero());
         for c in 0..channels {
-            let e = S::exp_of_negative(S::sub(S::load_upto(z.add(c * plane), n), largest));
+            let v = S::load_upto(z.add(c * plane), n);
+            let e = if softmax { S::exp_of_negative(S::sub(v, largest)) } else { logistic::<S>(v, S::zero()).0 };
             all = S::add(all, e);
             front = if c == 0 { front } else { S::add(front, e) };
         }
