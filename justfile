@@ -10,7 +10,7 @@ default:
 ci: deny checks
 
 # `ci` without cargo-deny. The tests come last, so that their result closes the output.
-checks: lockfile fmt lint doc bench-build test
+checks: lockfile fmt lint doc bench-build cross-check test
 
 # Cargo.lock fits the manifests
 lockfile:
@@ -35,6 +35,11 @@ doc:
 # Licences, duplicates and sources of the dependencies (deny.toml says why not advisories)
 deny:
     cargo deny check --hide-inclusion-graph licenses bans sources
+
+# Complexity measures agree with Pillow and NumPy, through the real program
+cross-check:
+    cargo build --release -p segfit-cli
+    {{ python }} benchmarks/complexity/check.py target/release/segfit
 
 # The benches compile
 bench-build:
