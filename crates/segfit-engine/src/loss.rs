@@ -247,7 +247,7 @@ fn logistic_dice(
 }
 
 /// The class of every pixel (the first of the largest logits), image by image, and, if asked for, the probability that
-/// it is foreground: 1 - p[0], where p is the softmax, or the sigmoids divided by their sum.
+/// it is foreground: `1 - p[0]`, where p is the softmax, or the sigmoids divided by their sum.
 ///
 /// # Panics
 /// When lengths differ from batch * height * width.
