@@ -108,9 +108,14 @@ fn one_attempt(
     Ok((run, done))
 }
 
+/// Where a collapsed attempt is kept.
+pub fn collapsed_folder(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("collapsed-{number}"))
+}
+
 /// Moves what a collapsed attempt wrote into a folder of its own.
 fn set_aside(folder: &Path, number: u32) -> Result<()> {
-    let aside = folder.join(format!("collapsed-{number}"));
+    let aside = collapsed_folder(folder, number);
     std::fs::create_dir_all(&aside)?;
     for name in ["run.json", "checkpoint.safetensors", "weights.safetensors", "best.safetensors", "log.jsonl"] {
         let from: PathBuf = folder.join(name);

@@ -110,7 +110,7 @@ fn pieces_of(logits: &Planes, targets: &[u8], classes: usize) -> usize {
     logits.batch * RowPieces::of(logits.layout).per_plane
 }
 
-/// Dice loss of some classes, and per class [a, b] with d(loss)/dp = a + b t.
+/// Dice loss of some classes, and per class \[a, b] with d(loss)/dp = a + b t.
 fn dice_loss(sums: impl ExactSizeIterator<Item = Sums>, coef: &mut [[f32; 2]]) -> f64 {
     let classes = sums.len() as f64;
     let mut dice = 0.0;
@@ -134,7 +134,7 @@ fn channel_sum(sums: &[Sums], channels: usize, channel: usize) -> Sums {
 
 /// Mean softmax cross-entropy over all pixels + 1 - mean soft Dice of the classes from 1 up.
 ///
-/// `logits` are [batch, classes, height, width]; `targets` hold the class of every pixel, image by image; `dlogits`, if
+/// `logits` are \[batch, classes, height, width]; `targets` hold the class of every pixel, image by image; `dlogits`, if
 /// given, gets the exact gradient and must be other memory than `logits`.
 ///
 /// # Panics

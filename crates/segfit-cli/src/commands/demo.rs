@@ -155,7 +155,8 @@ fn one(
     let training = Training { network, recipe, dataset, material, seed: global.seed, folder, patience: None, title };
     let (_, done, _) = train(&backend, &training, global)?;
     let weights = done.trained.weights.clone();
-    let mut segmenter = Segmenter::new(&backend, network, weights, material.normalisation.clone(), recipe.input);
+    let mut segmenter =
+        Segmenter::new(&backend, network, weights, material.normalisation.clone(), recipe.input).with_loss(recipe.loss);
     let metrics = material.evaluate(&mut segmenter)?;
     write_json(&folder.join("metrics.json"), &metrics)?;
     let cost = Cost::of(network, recipe.input.size)?;

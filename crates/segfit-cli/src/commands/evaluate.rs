@@ -52,7 +52,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let backend = CpuBackend::detect();
     let RunFolder { info, network, .. } = &run;
-    let mut segmenter = Segmenter::new(&backend, network, weights, info.normalisation.clone(), info.recipe.input);
+    let mut segmenter = Segmenter::new(&backend, network, weights, info.normalisation.clone(), info.recipe.input)
+        .with_loss(info.recipe.loss);
     let indices = chosen(&dataset, args.split);
     let samples = dataset.load(&indices)?;
     let samples = if args.native { samples } else { prepare(&samples, &info.recipe.input) };

@@ -56,6 +56,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let RunFolder { info, network, .. } = &run;
     let mut segmenter =
         Segmenter::new(&backend, network, run.weights()?, info.normalisation.clone(), info.recipe.input)
+            .with_loss(info.recipe.loss)
             .with_tile(args.tile);
     let overlays = args.out.join("overlay");
     let deepest = if args.no_overlay { &args.out } else { &overlays };
@@ -68,8 +69,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
         let image = read_image(file)?;
         let mask = segmenter.segment(&image).with_context(|| format!("segmenting {}", file.display()))?;
-        let to = args.out.join(format!("{name}.png"));
-        write_mask(&to, &mask, &info.label_map)?;
+        let to = write_mask(&args.out.join(format!("{name}.png")), &mask, &info.label_map)?;
         if !args.no_overlay {
             let overlay = contour_overlay(&image, None, &mask);
             write_image_png(&overlays.join(format!("{name}.png")), &overlay)?;

@@ -94,7 +94,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let (run, done, attempt) = train(&backend, &training, global)?;
     let trained = &done.trained;
     let normalisation = material.normalisation.clone();
-    let mut segmenter = Segmenter::new(&backend, &network, trained.weights.clone(), normalisation, recipe.input);
+    let mut segmenter =
+        Segmenter::new(&backend, &network, trained.weights.clone(), normalisation, recipe.input).with_loss(recipe.loss);
     let metrics = material.evaluate(&mut segmenter)?;
     write_json(&run.path.join("metrics.json"), &metrics)?;
     write_atomically(&run.path.join("per_image.csv"), segfit::evaluate::per_image_csv(&metrics)?.as_bytes())?;

@@ -190,7 +190,7 @@ pub fn fold(gamma: &[f32], beta: &[f32], mean: &[f32], var: &[f32], eps: f32) ->
     (scale, shift)
 }
 
-/// Multiplies a convolution's weights [out_channels][...] and bias by the scale of their output channel and adds the shift:
+/// Multiplies a convolution's weights \[out_channels]\[...] and bias by the scale of their output channel and adds the shift:
 /// the convolution then includes the normalisation.
 ///
 /// # Panics
@@ -204,7 +204,7 @@ pub fn fold_into_conv(weights: &mut [f32], bias: &mut [f32], scale: &[f32], shif
     fold_bias(bias, scale, shift);
 }
 
-/// As [`fold_into_conv`] for a transposed convolution's weights [in_channels][out_channels][`taps`].
+/// As [`fold_into_conv`] for a transposed convolution's weights \[in_channels]\[out_channels][`taps`].
 ///
 /// # Panics
 /// When the lengths do not fit.

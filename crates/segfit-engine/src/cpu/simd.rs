@@ -1,6 +1,6 @@
 //! The small vector trait that kernels are generic over, its instruction sets, and the run-time choice among them.
 //!
-//! A kernel is written once as `#[inline(always)] unsafe fn kernel<S: Simd>(..)`. [`dispatch!`] wraps it in one
+//! A kernel is written once as `#[inline(always)] unsafe fn kernel<S: Simd>(..)`. [`dispatch!`](crate::dispatch) wraps it in one
 //! function per instruction set, compiled with that set enabled, and calls the one that [`Isa::detect`] found.
 
 /// A vector of f32 lanes.

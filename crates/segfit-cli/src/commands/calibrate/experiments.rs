@@ -6,22 +6,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use segfit::cost::Cost;
 use segfit::data::{Dataset, Options};
-use segfit::evaluate::Evaluation;
 use segfit::files::write_atomically;
 use segfit::network::NetworkSpec;
 use segfit::network::families::{UnetOptions, build};
 use segfit::predict::{DatasetId, ImageCounts, ImageScore, Job, Manifest, Measures, RECORD_FORMAT, RecipeId, Record};
-use segfit_engine::backend::Backend;
+use segfit_engine::backend::Backend as _;
+use segfit_engine::checkpoint::load_weights;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::experiment::{Attempt, attempt_seed};
 use segfit_engine::material::Material;
+use segfit_engine::run_log::RunLog;
 use segfit_engine::segmenter::Segmenter;
+use segfit_engine::state::Weights;
 
 use super::super::measure::{Measured, profile_of};
 use crate::context::Global;
 use crate::failure::Interrupted;
 use crate::interrupt;
-use crate::training::{Training, train};
+use crate::training::{Training, collapsed_folder, train};
 
 /// A data set that several jobs in a row use.
 struct Loaded {
@@ -114,12 +116,17 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
         title: &title,
     };
     let (_, done, number) = train(&backend, &training, global)?;
-    let normalisation = material.normalisation.clone();
-    let weights = done.trained.weights.clone();
-    let mut segmenter = Segmenter::new(&backend, &network, weights, normalisation, job.recipe.input);
-    let metrics = material.evaluate(&mut segmenter)?;
-    let record = record(job, loaded, &network, &backend.name(), &done, number, &metrics)?;
-    write_atomically(&record_path(out, &job.id), format!("{}\n", record.line()?).as_bytes())?;
+    let judged = Judged { job, loaded, network: &network, backend: &backend };
+    let mut lines = String::new();
+    for earlier in 0..number {
+        let ended = Ended::collapsed(&collapsed_folder(&folder, earlier), &network, earlier)?;
+        lines += &judged.record(ended)?.line()?;
+        lines.push('\n');
+    }
+    let record = judged.record(Ended::of(&done, number))?;
+    lines += &record.line()?;
+    lines.push('\n');
+    write_atomically(&record_path(out, &job.id), lines.as_bytes())?;
     std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
     let note = if record.collapsed { ", COLLAPSED" } else { "" };
     Ok(format!(
@@ -131,50 +138,95 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
     ))
 }
 
-fn record(
-    job: &Job,
-    loaded: &Loaded,
-    network: &NetworkSpec,
-    engine: &str,
-    done: &Attempt,
+/// How one attempt ended.
+struct Ended {
+    weights: Weights,
     number: u32,
-    metrics: &Evaluation,
-) -> Result<Record> {
-    let Loaded { dataset, material, .. } = loaded;
-    let score = |i: &segfit::evaluate::ImageScore| ImageScore {
-        name: i.name.clone(),
-        source: i.source.clone(),
-        dice: round(i.dice),
-        iou: round(i.iou),
-    };
-    Ok(Record {
-        format: RECORD_FORMAT.into(),
-        job: job.id.clone(),
-        attempt: number,
-        dataset: DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint.clone() },
-        measures: loaded.measures.clone(),
-        images: ImageCounts { train: material.train.len(), test: material.test.len() },
-        family: job.family.clone(),
-        in_channels: dataset.channels,
-        classes: dataset.classes,
-        base_width: job.base_width,
-        depth: job.depth,
-        widths: network.widths(),
-        input: job.recipe.input,
-        recipe: RecipeId::of(&job.recipe),
-        cost: Cost::of(network, job.recipe.input.size)?,
-        engine: engine.into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        seed: attempt_seed(job.seed, number),
-        constant_dice: material.constant_dice()?,
-        dice: metrics.dice.mean,
-        iou: metrics.iou.mean,
-        per_image: metrics.per_image.iter().map(score).collect(),
-        steps: done.trained.steps,
-        seconds: done.trained.seconds,
-        final_loss: done.trained.final_loss,
-        collapsed: done.collapsed,
-    })
+    collapsed: bool,
+    steps: usize,
+    seconds: f64,
+    final_loss: f64,
+}
+
+impl Ended {
+    fn of(done: &Attempt, number: u32) -> Self {
+        let trained = &done.trained;
+        Self {
+            weights: trained.weights.clone(),
+            number,
+            collapsed: done.collapsed,
+            steps: trained.steps,
+            seconds: trained.seconds,
+            final_loss: trained.final_loss,
+        }
+    }
+
+    /// A collapsed attempt that was set aside.
+    fn collapsed(folder: &Path, network: &NetworkSpec, number: u32) -> Result<Self> {
+        let lines = RunLog::lines(folder)?;
+        let last = lines.last().with_context(|| format!("{}: log.jsonl is empty", folder.display()))?;
+        Ok(Self {
+            weights: load_weights(&folder.join("weights.safetensors"), network)?,
+            number,
+            collapsed: true,
+            steps: last.step,
+            seconds: last.seconds,
+            final_loss: last.loss,
+        })
+    }
+}
+
+/// What the records of one job share.
+struct Judged<'a> {
+    job: &'a Job,
+    loaded: &'a Loaded,
+    network: &'a NetworkSpec,
+    backend: &'a CpuBackend,
+}
+
+impl Judged<'_> {
+    /// Evaluates an attempt on the test images.
+    fn record(&self, ended: Ended) -> Result<Record> {
+        let Self { job, loaded: Loaded { dataset, material, measures, .. }, network, backend } = self;
+        let normalisation = material.normalisation.clone();
+        let mut segmenter = Segmenter::new(*backend, network, ended.weights, normalisation, job.recipe.input)
+            .with_loss(job.recipe.loss);
+        let metrics = material.evaluate(&mut segmenter)?;
+        let score = |i: &segfit::evaluate::ImageScore| ImageScore {
+            name: i.name.clone(),
+            source: i.source.clone(),
+            dice: round(i.dice),
+            iou: round(i.iou),
+        };
+        Ok(Record {
+            format: RECORD_FORMAT.into(),
+            job: job.id.clone(),
+            attempt: ended.number,
+            dataset: DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint.clone() },
+            measures: measures.clone(),
+            images: ImageCounts { train: material.train.len(), test: material.test.len() },
+            family: job.family.clone(),
+            in_channels: dataset.channels,
+            classes: dataset.classes,
+            base_width: job.base_width,
+            depth: job.depth,
+            widths: network.widths(),
+            input: job.recipe.input,
+            recipe: RecipeId::of(&job.recipe),
+            cost: Cost::of(network, job.recipe.input.size)?,
+            engine: backend.name(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            seed: attempt_seed(job.seed, ended.number),
+            constant_dice: material.constant_dice()?,
+            dice: metrics.dice.mean,
+            iou: metrics.iou.mean,
+            per_image: metrics.per_image.iter().map(score).collect(),
+            steps: ended.steps,
+            seconds: ended.seconds,
+            final_loss: ended.final_loss,
+            collapsed: ended.collapsed,
+        })
+    }
 }
 
 /// Five decimals are enough for one image.

@@ -10,13 +10,13 @@ use crate::cpu::simd::{Portable, Simd};
 pub unsafe trait Lanes: Simd {
     /// The even and the odd elements of `a` followed by `b`.
     unsafe fn deinterleave(a: Self::V, b: Self::V) -> (Self::V, Self::V);
-    /// The inverse: first and second half of even[0], odd[0], even[1], odd[1], ...
+    /// The inverse: first and second half of even\[0], odd\[0], even\[1], odd\[1], ...
     unsafe fn interleave(even: Self::V, odd: Self::V) -> (Self::V, Self::V);
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sqrt(a: Self::V) -> Self::V;
     /// 2^n for whole n from -126 to 127.
     unsafe fn power_of_two(n: Self::V) -> Self::V;
-    /// (m, e) with v = m * 2^e, m in [1, 2), for normal v > 0.
+    /// (m, e) with v = m * 2^e, m in \[1, 2), for normal v > 0.
     unsafe fn split(v: Self::V) -> (Self::V, Self::V);
     /// LANES bytes as floats.
     unsafe fn load_bytes(p: *const u8) -> Self::V;

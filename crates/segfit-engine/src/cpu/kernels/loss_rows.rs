@@ -120,7 +120,7 @@ dispatch!(
     ) -> Sums
 );
 
-/// Turns probabilities into the gradient: dz = (p - t) * share + p (1 - p) (c[0] + c[1] t).
+/// Turns probabilities into the gradient: dz = (p - t) * share + p (1 - p) (c\[0] + c\[1] t).
 #[inline(always)]
 unsafe fn logistic_gradient<S: Lanes, const DIFFERENCE: bool>(
     p: PlaneRows,
@@ -176,7 +176,7 @@ unsafe fn logistic_gradient_of<S: Lanes>(
     }
 }
 dispatch!(
-    /// Turns the probabilities of [`logistic_sums`] into dz = (p - t) * share + p (1 - p) (c[0] + c[1] t), in place; with
+    /// Turns the probabilities of [`logistic_sums`] into dz = (p - t) * share + p (1 - p) (c\[0] + c\[1] t), in place; with
     /// `difference` the next plane gets dz and this one -dz. Border columns become zero.
     ///
     /// # Safety
@@ -186,7 +186,7 @@ dispatch!(
     )
 );
 
-/// Softmax of one vector of pixels: e[c] = exp(z[c] - max), their sum minus one, and the largest logit.
+/// Softmax of one vector of pixels: e\[c] = exp(z\[c] - max), their sum minus one, and the largest logit.
 #[inline(always)]
 unsafe fn exponentials<S: Lanes>(z: *const f32, plane: usize, n: usize, e: &mut [S::V]) -> (S::V, S::V) {
     // SAFETY: only valid pixels are read.
@@ -312,8 +312,8 @@ unsafe fn softmax_gradient<S: Lanes>(p: PlaneRows, target: *const u8, share: f32
     }
 }
 dispatch!(
-    /// Turns probabilities into dz[c] = (p[c] - t[c]) * share + p[c] (g[c] - sum over k of p[k] g[k]), in place, where
-    /// g[c] = coef[c][0] + coef[c][1] t[c]. Border columns become zero.
+    /// Turns probabilities into dz\[c] = (p\[c] - t\[c]) * share + p\[c] (g\[c] - sum over k of p\[k] g\[k]), in place, where
+    /// g\[c] = coef\[c]\[0] + coef\[c]\[1] t\[c]. Border columns become zero.
     ///
     /// # Safety
     /// As for [`logistic_sums`]; nobody else touches these rows.

@@ -122,7 +122,7 @@ unsafe fn affine<S: Simd>(x: *const f32, xs: usize, y: *mut f32, pad: usize, row
     }
 }
 dispatch!(
-    /// y = x * scale + shift, or its positive part, with `coef` = [scale, shift]; `pad` zeros follow every row of y.
+    /// y = x * scale + shift, or its positive part, with `coef` = \[scale, shift]; `pad` zeros follow every row of y.
     ///
     /// # Safety
     /// `x` and `y` are pixel 0 of the first rows, x's rows `xs` floats apart. y may be x when the strides agree.
@@ -258,7 +258,7 @@ unsafe fn gradient_of<S: Simd>(
     }
 }
 dispatch!(
-    /// dz = coef[0] * masked dy + coef[1] * (z - mean) + coef[2]; `pad` zeros follow every row of dz.
+    /// dz = coef\[0] * masked dy + coef\[1] * (z - mean) + coef\[2]; `pad` zeros follow every row of dz.
     ///
     /// # Safety
     /// Pointers are pixel 0 of the first rows, `zs`, `ds` and width + `pad` floats apart. dz may be dy when the strides agree.

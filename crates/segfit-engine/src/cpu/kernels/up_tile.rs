@@ -108,7 +108,7 @@ unsafe fn forward_rows<S: Lanes>(
     }
 }
 dispatch!(
-    /// Rows of one output channel: `w` holds [in_channels][2][2].
+    /// Rows of one output channel: `w` holds \[in_channels]\[2]\[2].
     ///
     /// # Safety
     /// `x` is pixel 0 of the first row of input channel 0, `y` pixel 0 of the corresponding output row.
@@ -223,7 +223,7 @@ unsafe fn data_rows<S: Lanes>(
     }
 }
 dispatch!(
-    /// Rows of the gradient with respect to the input; `w` holds [in_channels][out_channels][2][2].
+    /// Rows of the gradient with respect to the input; `w` holds \[in_channels]\[out_channels]\[2]\[2].
     ///
     /// # Safety
     /// `dx` is pixel 0 of the first row of input channel 0, `dy` pixel 0 of the corresponding output row.
@@ -355,7 +355,7 @@ unsafe fn weight_rows<S: Lanes>(
     }
 }
 dispatch!(
-    /// Adds the share of some rows to dw[in_channel][..][2][2] (input channels `dw_stride` floats apart) and to db, both of
+    /// Adds the share of some rows to dw\[in_channel]\[..]\[2]\[2] (input channels `dw_stride` floats apart) and to db, both of
     /// one output channel.
     ///
     /// # Safety
