@@ -204,7 +204,7 @@ pub fn fold_into_conv(weights: &mut [f32], bias: &mut [f32], scale: &[f32], shif
     fold_bias(bias, scale, shift);
 }
 
-/// As [`fold_into_conv`] for a transposed convolution's weights \[in_channels]\[out_channels][`taps`].
+/// As [`fold_into_conv`] for a transposed convolution's weights `[in_channels][out_channels][taps]`.
 ///
 /// # Panics
 /// When the lengths do not fit.

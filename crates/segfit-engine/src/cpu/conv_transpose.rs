@@ -1,7 +1,7 @@
 //! Transposed convolution with a 2x2 kernel and stride 2: h x w becomes 2h x 2w.
 //!
-//! y\[oc, 2i + a, 2j + b] = bias\[oc] + sum over ic of x\[ic, i, j] * w\[ic, oc, a, b], with PyTorch's weight layout
-//! \[in_channels]\[out_channels]\[2]\[2]. Narrow layers run in register tiles; wide ones as matrix products on whole planes
+//! `y[oc, 2i + a, 2j + b] = bias[oc] + sum over ic of x[ic, i, j] * w[ic, oc, a, b]`, with PyTorch's weight layout
+//! `[in_channels][out_channels][2][2]`. Narrow layers run in register tiles; wide ones as matrix products on whole planes
 //! whose four phases are then interleaved. The choice depends on shapes alone.
 
 use gemm::Parallelism;
@@ -224,8 +224,8 @@ fn forward_wide(isa: Isa, x: &Planes, weights: &[f32], bias: &[f32], relu: bool,
     }
 }
 
-/// dx\[ic] = sum over oc, a, b of dy\[oc, 2i + a, 2j + b] * w\[ic, oc, a, b], added to `dx` if `accumulate`. `weights` are
-/// \[in]\[out]\[2]\[2]; `scratch` holds at least [`backward_data_scratch_len`] floats.
+/// `dx[ic] = sum over oc, a, b of dy[oc, 2i + a, 2j + b] * w[ic, oc, a, b]`, added to `dx` if `accumulate`. `weights` are
+/// `[in][out][2][2]`; `scratch` holds at least [`backward_data_scratch_len`] floats.
 ///
 /// # Panics
 /// When shapes or lengths do not fit.
