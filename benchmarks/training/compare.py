@@ -208,8 +208,8 @@ def text(rows, note):
     normalisation = max(r["start"]["normalisation"] for r in rows)
     return f"""# The same training in segfit and in PyTorch
 
-Written by `compare.py` on {datetime.date.today()}: U-Net of base width {first["width"]}, depth {first["depth"]}, recipe {first["recipe"]},
-frames of 128 x 128 pixels. Dice is the mean over the test images, at the network's scale, of the averaged weights after the
+Written by `compare.py` on {datetime.date.today()}: U-Net of base width {first["width"]}, depth {first["depth"]}, recipe
+{first["recipe"]}, frames of 128 x 128 pixels. Dice is the mean over the test images, at the network's scale, of the averaged weights after the
 last step. {cpu_name()}, {os.cpu_count()} logical cores; segfit `{first["segfit"]["engine"]}`, PyTorch
 {first["pytorch"]["torch"]} with {first["pytorch"]["threads"]} threads, channels last, not compiled.
 
@@ -222,8 +222,8 @@ another network. Load is the number of waiting and running threads in the minute
 ## The start
 
 Both sides draw the same initial weights, order and views from a seed. What differs is rounding, and training makes it grow: so
-the losses of the first {START} steps (the schedule shortened to these) are held against PyTorch in 64-bit floating point. Absolute
-differences of the loss; the per-channel means and deviations agree within {normalisation:.0e}.
+the losses of the first {START} steps (the schedule shortened to these) are held against PyTorch in 64-bit floating point.
+Absolute differences of the loss; the per-channel means and deviations agree within {normalisation:.0e}.
 
 {start_table(rows)}
 
