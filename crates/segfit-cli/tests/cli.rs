@@ -1,6 +1,7 @@
 //! The program as a user meets it: what it prints, writes and refuses.
 
 mod support;
+mod training;
 
 use serde_json::Value;
 use support::{Lab, SmallDisk, is_root, names, refused, segfit, skipped, stderr, write_gray, write_rgb};

@@ -1,0 +1,166 @@
+//! Training, evaluating, segmenting, calibrating, timing: from phantoms to masks with the real program.
+
+use crate::support::{Lab, names, refused, stderr};
+
+/// A phantom set and a small network for it.
+fn lab() -> Lab {
+    let lab = Lab::new();
+    let made =
+        lab.run(&["network", "narrow", "--channels", "1", "--width", "2", "--depth", "2", "--out", "network.json"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    lab
+}
+
+const TRAIN: [&str; 9] = ["train", "network.json", "data", "--size", "32", "--steps", "40", "--out", "run"];
+
+#[test]
+fn a_network_is_trained_evaluated_and_segments_images_of_any_size() {
+    let lab = lab();
+    let trained = lab.json(&TRAIN);
+    for file in
+        ["weights.safetensors", "checkpoint.safetensors", "log.jsonl", "metrics.json", "per_image.csv", "run.json"]
+    {
+        assert!(lab.path("run").join(file).exists(), "{file} of {:?}", names(&lab.path("run")));
+    }
+    let metrics = lab.json(&["evaluate", "run", "data"]);
+    assert_eq!(metrics["images"], 2);
+    assert_eq!(metrics["dice"]["mean"], trained["dice"]["mean"], "training ends with the same evaluation");
+    let dice = metrics["dice"]["mean"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&dice) && metrics["iou"]["mean"].as_f64().unwrap() <= dice);
+
+    let odd = lab.path("odd");
+    std::fs::create_dir(&odd).unwrap();
+    image::imageops::resize(
+        &image::open(lab.image(0)).unwrap().to_luma8(),
+        45,
+        27,
+        image::imageops::FilterType::Triangle,
+    )
+    .save(odd.join("cell.png"))
+    .unwrap();
+    lab.json(&["segment", "run", "odd", "--out", "masks"]);
+    let mask = image::open(lab.path("masks/cell.png")).unwrap().to_luma8();
+    assert_eq!(mask.dimensions(), (45, 27));
+    assert!(mask.pixels().all(|p| p.0[0] == 0 || p.0[0] == 255), "the labels of the training masks");
+    assert_eq!(image::image_dimensions(lab.path("masks/overlay/cell.png")).unwrap(), (45, 27));
+}
+
+#[test]
+fn training_again_changes_nothing_and_another_training_does_not_overwrite_it() {
+    let lab = lab();
+    let first = lab.json(&TRAIN);
+    let weights = std::fs::read(lab.path("run/weights.safetensors")).unwrap();
+    let again = lab.json(&[&TRAIN[..], &["--resume"]].concat());
+    assert_eq!(first["dice"], again["dice"]);
+    assert_eq!(weights, std::fs::read(lab.path("run/weights.safetensors")).unwrap());
+    refused(
+        &lab.run(&[&TRAIN[..], &["--seed", "1"]].concat()),
+        &["run", "same network, recipe, data and seed", "hint:"],
+    );
+    assert_eq!(weights, std::fs::read(lab.path("run/weights.safetensors")).unwrap());
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_is_written() {
+    let lab = lab();
+    refused(&lab.run(&[&TRAIN[..], &["--resume"]].concat()), &["run", "no checkpoint"]);
+    let wide = lab.run(&["network", "narrow", "--channels", "3", "--width", "2", "--out", "rgb.json"]);
+    assert!(wide.status.success());
+    refused(&lab.run(&["train", "rgb.json", "data", "--size", "32", "--out", "run"]), &["rgb.json", "3 channel(s)"]);
+    refused(&lab.run(&["evaluate", "run", "data"]), &["run"]);
+    refused(&lab.run(&["segment", "nowhere", "data/images", "--out", "masks"]), &["nowhere"]);
+    assert!(!lab.path("run").exists() && !lab.path("masks").exists());
+}
+
+#[test]
+fn a_calibration_runs_resumes_collects_and_is_checked() {
+    let lab = Lab::empty();
+    let mut recipe = built_in_recipe();
+    for kind in ["nuclei", "glands", "discs", "lesions"] {
+        let made = lab.run(&["phantom", kind, "--count", "10", "--size", "32", "--out", kind]);
+        assert!(made.status.success(), "{}", stderr(&made));
+    }
+    recipe["steps"] = 12.into();
+    std::fs::write(lab.path("recipe.json"), recipe.to_string()).unwrap();
+    let plan = [
+        "calibrate",
+        "plan",
+        "nuclei",
+        "glands",
+        "discs",
+        "lesions",
+        "--widths",
+        "3,1",
+        "--depths",
+        "1",
+        "--size",
+        "32",
+        "--recipe",
+        "recipe.json",
+    ];
+    assert_eq!(lab.json(&plan)["jobs"].as_array().unwrap().len(), 8);
+    assert_eq!(lab.json(&["calibrate", "run", "manifest.json", "--out", "work", "--index", "2"])["done"], 1);
+    assert_eq!(
+        lab.json(&["calibrate", "run", "manifest.json", "--out", "work"])["done"],
+        7,
+        "the first is not repeated"
+    );
+    assert_eq!(lab.json(&["calibrate", "status", "manifest.json", "--out", "work"])["done"], 8);
+    let collected = lab.json(&["calibrate", "collect", "work/records", "--out", "records.jsonl"]);
+    assert!(collected["records"].as_u64().unwrap() >= 8);
+    refused(
+        &lab.run(&["calibrate", "run", "manifest.json", "--out", "work", "--index", "8"]),
+        &["--index 8", "8 jobs"],
+    );
+    let text = std::fs::read_to_string(lab.path("records.jsonl")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(record["steps"], 12);
+    assert_eq!(record["per_image"].as_array().unwrap().len(), 2);
+    assert!(!lab.path("work/runs").join(record["job"].as_str().unwrap()).exists(), "finished trainings are removed");
+}
+
+/// The built-in recipe, as a run writes it.
+fn built_in_recipe() -> serde_json::Value {
+    let trained = lab();
+    assert!(trained.run(&TRAIN).status.success());
+    let text = std::fs::read_to_string(trained.path("run/recipe.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn bench_prints_the_keys_of_its_contract() {
+    let lab = Lab::empty();
+    for mode in ["infer", "train"] {
+        let report = lab.json(&[
+            "bench",
+            "--network",
+            "unet",
+            "--width",
+            "2",
+            "--size",
+            "32",
+            "--batch",
+            "2",
+            "--mode",
+            mode,
+            "--seconds",
+            "0.05",
+        ]);
+        let (min, median) = (report["ms"]["min"].as_f64().unwrap(), report["ms"]["median"].as_f64().unwrap());
+        assert!(0.0 < min && min <= median, "{report}");
+        assert!(report["images_per_second"].as_f64().unwrap() > 0.0);
+        assert!(report["peak_bytes"].as_u64().unwrap() > 0 && report["threads"].as_u64().unwrap() > 0);
+        assert!(report["device"].as_str().unwrap().starts_with("cpu/"));
+    }
+}
+
+#[test]
+fn the_demo_tells_the_whole_story() {
+    let lab = Lab::empty();
+    let report = lab.json(&["demo", "--count", "12", "--steps", "4", "--out", "demo"]);
+    assert!(report["planned"]["params"].as_u64().unwrap() < report["full"]["params"].as_u64().unwrap());
+    assert!(report["predicted_retention"]["low"].as_f64() <= report["predicted_retention"]["high"].as_f64());
+    for file in ["plan.json", "demo.json", "planned/weights.safetensors", "full/metrics.json", "data/split.csv"] {
+        assert!(lab.path("demo").join(file).exists(), "{file}");
+    }
+}
