@@ -10,7 +10,7 @@ Then, for each seed:
    numbers on both sides, so that the losses agree until rounding has grown. The recipes must be the same.
 2. Whole training: `segfit train` on the network of `segfit network narrow --width W`, and pytorch_reference.py. With
    --manifest and --records, records of `segfit calibrate run` of the same data, network, recipe and seed stand in for segfit's
-   side. What lies in DIR already is not trained again.
+   side. What lies in DIR already is not trained again. PyTorch suffers when other programs use the cores: let it run alone.
 """
 
 import argparse
@@ -78,9 +78,13 @@ def train_segfit(segfit, data, seed, args, steps=None):
     return json.loads(report.read_text()), folder
 
 
-def train_pytorch(data, validation_file, seed, args, steps=None, double=False):
+def pytorch_file(data, seed, args, steps=None, double=False):
     kind = f"pytorch{'64' if double else ''}{'' if steps is None else f'-{steps}'}"
-    out = args.work / f"{data.name}-w{args.width}-s{seed}-{kind}.json"
+    return args.work / f"{data.name}-w{args.width}-s{seed}-{kind}.json"
+
+
+def train_pytorch(data, validation_file, seed, args, steps=None, double=False):
+    out = pytorch_file(data, seed, args, steps, double)
     if not out.exists():
         load = os.getloadavg()[0]
         command = [sys.executable, HERE / "pytorch_reference.py", data, "--width", args.width, "--depth", args.depth]
@@ -102,7 +106,7 @@ def compare_start(segfit, data, validation_file, seed, args):
     used = json.loads((folder / "run.json").read_text())["normalisation"]
     pairs = [(a, b) for key in ("mean", "std") for a, b in zip(used[key], theirs["normalisation"][key])]
     return {
-        "segfit": ours, "pytorch": theirs["losses"], "pytorch64": exact["losses"],
+        "recipe": theirs["recipe"]["name"], "segfit": ours, "pytorch": theirs["losses"], "pytorch64": exact["losses"],
         "normalisation": max(abs(a - b) for a, b in pairs),
     }  # fmt: skip
 
@@ -143,8 +147,7 @@ def whole_segfit(segfit, data, profile, seed, recipe, args):
             "steps": report["steps"], "engine": engine, "from": "segfit train"}  # fmt: skip
 
 
-def one(segfit, data, profile, validation_file, seed, args):
-    start = compare_start(segfit, data, validation_file, seed, args)
+def compare_whole(segfit, data, profile, validation_file, seed, args):
     theirs = train_pytorch(data, validation_file, seed, args)
     ours = whole_segfit(segfit, data, profile, seed, theirs["recipe"], args)
     steps = theirs["recipe"]["steps"]
@@ -161,7 +164,7 @@ def one(segfit, data, profile, validation_file, seed, args):
         "segfit": {k: ours[k] for k in ("dice", "seconds", "engine", "from")},
         "pytorch": {"dice": test["mean"], "validation_dice": theirs["dice"].get("validation", {}).get("mean"),
                     **{k: theirs[k] for k in ("seconds", "views_seconds", "torch", "threads", "load_before")}},
-        "difference": ours["dice"] - test["mean"], "difference_half_interval": 1.96 * spread, "start": start,
+        "difference": ours["dice"] - test["mean"], "difference_half_interval": 1.96 * spread,
     }  # fmt: skip
 
 
@@ -179,15 +182,14 @@ def table(rows):
     return "\n".join(lines)
 
 
-def start_table(rows):
+def start_table(starts):
     lines = ["| data set | seed | who | " + " | ".join(f"step {s}" for s in SHOWN) + " | mean over 20 |"]
     lines += ["| --- | ---: | --- |" + " ---: |" * (len(SHOWN) + 1)]
-    for r in rows:
-        s = r["start"]
+    for s in starts:
         for name, who in (("segfit", "segfit"), ("pytorch", "PyTorch")):
             differences = [abs(a - b) for a, b in zip(s[name], s["pytorch64"], strict=True)]
             cells = [f"{differences[step - 1]:.1e}" for step in SHOWN] + [f"{statistics.mean(differences):.1e}"]
-            lines.append(f"| {r['data']} | {r['seed']} | {who} | " + " | ".join(cells) + " |")
+            lines.append(f"| {s['data']} | {s['seed']} | {who} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -199,25 +201,31 @@ def cpu_name():
         return platform.processor() or "unknown"
 
 
-def text(rows, note):
+def whole_text(rows):
+    if not rows:
+        return "No whole training was compared in this run."
     differences = [r["difference"] for r in rows]
     signs = f"from {min(differences):+.4f} to {max(differences):+.4f}, mean {statistics.mean(differences):+.4f}"
+    ours, theirs = rows[0]["segfit"], rows[0]["pytorch"]
     kept = any(r["segfit"]["from"] == "calibration record" for r in rows)
-    source = " Some of segfit's numbers are records of `segfit calibrate run` with the same recipe and seed." if kept else ""
-    first = rows[0]
-    normalisation = max(r["start"]["normalisation"] for r in rows)
-    return f"""# The same training in segfit and in PyTorch
-
-Written by `compare.py` on {datetime.date.today()}: U-Net of base width {first["width"]}, depth {first["depth"]}, recipe
-{first["recipe"]}, frames of 128 x 128 pixels. Dice is the mean over the test images, at the network's scale, of the averaged weights after the
-last step. {cpu_name()}, {os.cpu_count()} logical cores; segfit `{first["segfit"]["engine"]}`, PyTorch
-{first["pytorch"]["torch"]} with {first["pytorch"]["threads"]} threads, channels last, not compiled.
+    source = "segfit's numbers are records of `segfit calibrate run` with the same recipe and seed." if kept else ""
+    return f"""Dice is the mean over the test images, at the network's scale, of the averaged weights after the last step. segfit on
+`{ours["engine"]}`, PyTorch {theirs["torch"]} with {theirs["threads"]} threads, channels last, not compiled.
 
 {table(rows)}
 
 Differences are segfit - PyTorch, {signs}. ± is half of a normal 95%
 interval of the mean over the test images, paired by image, for these two networks; it does not include that another seed gives
-another network. Load is the number of waiting and running threads in the minute before.{source}
+another network. Load is the number of waiting and running threads in the minute before.
+{source}"""
+
+
+def text(starts, rows, args):
+    normalisation = max(s["normalisation"] for s in starts)
+    return f"""# The same training in segfit and in PyTorch
+
+Written by `compare.py` on {datetime.date.today()}: U-Net of base width {args.width}, depth {args.depth}, recipe
+{starts[0]["recipe"]}, frames of 128 x 128 pixels. {cpu_name()}, {os.cpu_count()} logical cores.
 
 ## The start
 
@@ -225,10 +233,20 @@ Both sides draw the same initial weights, order and views from a seed. What diff
 the losses of the first {START} steps (the schedule shortened to these) are held against PyTorch in 64-bit floating point.
 Absolute differences of the loss; the per-channel means and deviations agree within {normalisation:.0e}.
 
-{start_table(rows)}
+{start_table(starts)}
 
-{note}
-"""
+## Whole trainings
+
+{whole_text(rows)}
+
+{args.note.read_text().strip() if args.note else ""}
+""".rstrip() + "\n"
+
+
+def write_results(starts, rows, args):
+    results = {"cpu": cpu_name(), "starts": starts, "whole": rows}
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / "results.md").write_text(text(starts, rows, args))
 
 
 def main():
@@ -245,6 +263,7 @@ def main():
     parser.add_argument("--records", type=Path, help="the folder of its records")
     parser.add_argument("--note", type=Path, help="text that is put at the end of results.md")
     parser.add_argument("--only-validation-files", action="store_true")
+    parser.add_argument("--no-training", action="store_true", help="only whole trainings of PyTorch that lie in DIR already")
     args = parser.parse_args()
     if (args.manifest is None) != (args.records is None):
         parser.error("--manifest and --records belong together")
@@ -253,13 +272,17 @@ def main():
     prepared = {data: write_validation_file(args.segfit, data, args.work) for data in args.data}
     if args.only_validation_files:
         return
-    rows = []
-    for seed in args.seeds:
-        for data, (profile, file) in prepared.items():
-            rows.append(one(args.segfit, data, profile, file, seed, args))
-            print(table(rows[-1:]).splitlines()[-1], flush=True)
-            (HERE / "results.json").write_text(json.dumps({"cpu": cpu_name(), "results": rows}, indent=1) + "\n")
-            (HERE / "results.md").write_text(text(rows, args.note.read_text().strip() if args.note else ""))
+    trainings = [(data, *prepared[data], seed) for seed in args.seeds for data in args.data]
+    starts, rows = [], []
+    for data, _, file, seed in trainings:
+        starts.append({"data": data.name, "seed": seed} | compare_start(args.segfit, data, file, seed, args))
+    write_results(starts, rows, args)
+    for data, profile, file, seed in trainings:
+        if args.no_training and not pytorch_file(data, seed, args).exists():
+            continue
+        rows.append(compare_whole(args.segfit, data, profile, file, seed, args))
+        print(table(rows[-1:]).splitlines()[-1], flush=True)
+        write_results(starts, rows, args)
 
 
 if __name__ == "__main__":
