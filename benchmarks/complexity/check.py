@@ -43,7 +43,7 @@ def measure(image, mask):
         "jpeg": file.tell() / eight.size,
         "entropy": -(share * np.log2(share)).sum(),
         "edge": (gradient.astype(np.float32) >= np.float32(0.4)).mean(),
-        "si_mean": gradient.mean(),
+        "si_mean": 255 * gradient.mean(),
         "foreground": (np.asarray(mask) > 0).mean(),
     }
 

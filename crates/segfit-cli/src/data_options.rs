@@ -85,7 +85,8 @@ impl InputOptions {
     }
 }
 
-fn size_in_range(text: &str) -> Result<usize, String> {
+/// An input size that networks accept.
+pub fn size_in_range(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (16..=4096).contains(&n) => Ok(n),
         _ => Err("expected a whole number from 16 to 4096".into()),

@@ -107,7 +107,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 
     say("4. The smallest network that should keep 95% of the accuracy\n")?;
     let budgets = Budgets { keep: Some(KEEP), keep_bound: Bound::Mean, ..Budgets::default() };
-    let plan = plan(mapping, &subject, &options, &budgets)?;
+    let mut plan = plan(mapping, &subject, &options, &budgets)?;
+    plan.input = Some(input);
     say(&plan.table())?;
     if args.out.is_some() {
         write_plan(&plan, &profile, &folder, global)?;

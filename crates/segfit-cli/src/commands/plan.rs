@@ -106,7 +106,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let dataset = args.data.open(global)?;
     let options = network_options(&args.family, &dataset, args.input.size);
     let (subject, profile) = subject(&dataset, &args.input.spec(), args.source.profile.as_deref(), global)?;
-    let plan = plan(&mapping, &subject, &options, &args.budgets.budgets())?;
+    let mut plan = plan(&mapping, &subject, &options, &args.budgets.budgets())?;
+    plan.input = Some(args.input.spec());
     if !args.dry_run {
         write_plan(&plan, &profile, &args.out, global)?;
     }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use segfit::files::{read_json, write_atomically, write_json};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::plan::{PLAN_FORMAT, Plan};
-use segfit::recipe::{RECIPE_FORMAT, Recipe};
+use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::material::Material;
@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::evaluate::summary;
 use crate::context::Global;
-use crate::data_options::{DataOptions, InputOptions};
+use crate::data_options::{DataOptions, size_in_range};
 use crate::interrupt;
 use crate::training::{Training, train};
 
@@ -36,8 +36,12 @@ pub struct Args {
     /// The run's folder
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    #[command(flatten)]
-    input: InputOptions,
+    /// Rows and columns of the network's input, in pixels; the plan's, or else 128
+    #[arg(long, value_name = "PIXELS", value_parser = size_in_range)]
+    size: Option<usize>,
+    /// Train on patches of that size instead of resized images; as the plan says where it was made with --patch
+    #[arg(long)]
+    patch: bool,
     /// Recipe file instead of the built-in one
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
@@ -69,8 +73,8 @@ struct Report {
 
 /// Runs it.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let network = read_network(&args.plan)?;
-    let recipe = recipe(args)?;
+    let (network, input) = read_network(&args.plan)?;
+    let recipe = recipe(args, input)?;
     if args.resume && !checkpoint_path(&args.out).exists() {
         bail!("{} holds no checkpoint to resume from; leave out --resume to begin", args.out.display());
     }
@@ -126,23 +130,31 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     global.print(&report, &text)
 }
 
-/// The network of a plan.json, or a network.json.
-pub fn read_network(path: &Path) -> Result<NetworkSpec> {
-    let spec: NetworkSpec = match read_json::<Plan>(path, PLAN_FORMAT) {
-        Ok(plan) => plan.spec,
-        Err(plan_error) => read_json(path, NETWORK_FORMAT)
-            .map_err(|_| plan_error)
-            .with_context(|| format!("{} is neither a plan nor a network", path.display()))?,
+/// The network of a plan.json with the input that it was planned for, or a network.json.
+fn read_network(path: &Path) -> Result<(NetworkSpec, Option<InputSpec>)> {
+    let (spec, input): (NetworkSpec, _) = match read_json::<Plan>(path, PLAN_FORMAT) {
+        Ok(plan) => (plan.spec, plan.input),
+        Err(plan_error) => {
+            let spec = read_json(path, NETWORK_FORMAT)
+                .map_err(|_| plan_error)
+                .with_context(|| format!("{} is neither a plan nor a network", path.display()))?;
+            (spec, None)
+        }
     };
     spec.validate()?;
-    Ok(spec)
+    Ok((spec, input))
 }
 
-fn recipe(args: &Args) -> Result<Recipe> {
-    let mut recipe = match &args.recipe {
+/// The recipe; its input is that of the recipe file, or else the plan's, unless the options say otherwise.
+fn recipe(args: &Args, planned: Option<InputSpec>) -> Result<Recipe> {
+    let mut recipe: Recipe = match &args.recipe {
         Some(path) => read_json(path, RECIPE_FORMAT)?,
-        None => Recipe::r0(args.input.spec()),
+        None => Recipe::r0(planned.unwrap_or(InputSpec { mode: InputMode::Resize, size: 128 })),
     };
+    recipe.input.size = args.size.unwrap_or(recipe.input.size);
+    if args.patch {
+        recipe.input.mode = InputMode::Patch;
+    }
     if let Some(steps) = args.steps {
         recipe.steps = steps;
         recipe.name = format!("{}-{steps}", recipe.name);

@@ -128,6 +128,21 @@ fn built_in_recipe() -> serde_json::Value {
 }
 
 #[test]
+fn training_takes_the_input_that_was_planned() {
+    let lab = Lab::new();
+    let plan = ["plan", "data", "--max-params", "20k", "--width", "4", "--size", "16", "--patch", "--out", "plan"];
+    assert_eq!(lab.json(&plan)["input"], serde_json::json!({"mode": "patch", "size": 16}));
+    lab.json(&["train", "plan/plan.json", "data", "--steps", "2", "--out", "run"]);
+    let recipe: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(lab.path("run/recipe.json")).unwrap()).unwrap();
+    assert_eq!(recipe["input"], serde_json::json!({"mode": "patch", "size": 16}));
+    lab.json(&["train", "plan/plan.json", "data", "--steps", "2", "--size", "32", "--out", "other"]);
+    let recipe: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(lab.path("other/recipe.json")).unwrap()).unwrap();
+    assert_eq!(recipe["input"]["size"], 32);
+}
+
+#[test]
 fn bench_prints_the_keys_of_its_contract() {
     let lab = Lab::empty();
     for mode in ["infer", "train"] {

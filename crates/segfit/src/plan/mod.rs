@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::NetworkSpec;
 use crate::predict::{DatasetId, Interval, Prediction, SizeRow};
+use crate::recipe::InputSpec;
 
 /// `format` of plan files.
 pub const PLAN_FORMAT: &str = "segfit-plan/1";
@@ -26,6 +27,9 @@ pub struct Plan {
     pub version: String,
     /// The data set that it is for.
     pub dataset: DatasetId,
+    /// How images become the network's input, where the caller said so; training takes it from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputSpec>,
     /// Which mapping predicted.
     pub mapping: String,
     /// The chosen network's cost.

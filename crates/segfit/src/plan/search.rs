@@ -47,6 +47,7 @@ pub fn plan(mapping: &Mapping, subject: &Subject, options: &NetworkOptions, budg
         format: PLAN_FORMAT.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         dataset: subject.dataset.clone(),
+        input: None,
         mapping: mapping.id.clone(),
         network: planned(&row, options),
         full: planned(&full_row, options),
