@@ -35,8 +35,7 @@ pub(super) const IMAGE_BLOB_DENSITY: Measure = Measure {
 /// assert_eq!(blob_density(&objects_of(&mask, 4, 5), 20), 0.75);
 /// ```
 ///
-/// Source: the definition is ours; it stands for the second complexity B of CC-Net, whose formula is not public (on the
-/// gland data it gives .566 where .571 is printed).
+/// Source: the definition is ours; it stands for the second complexity B of CC-Net, whose formula is not public.
 #[must_use]
 pub fn blob_density(objects: &[Object], pixels: usize) -> f64 {
     objects.iter().map(|o| o.convex_area).sum::<u64>() as f64 / pixels.max(1) as f64
