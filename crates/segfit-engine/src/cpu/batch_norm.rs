@@ -5,7 +5,7 @@
 //! (1979) in an order that depends on the shape alone.
 
 use crate::cpu::kernels::norm_rows::{Channel, Rows, affine_rows, gradient_rows, row_gradient_sums, row_moments};
-use crate::cpu::ordered::{RowPieces, Slots, assert_same_shape, floats, for_each, reduce, zero_ends};
+use crate::cpu::ordered::{RowPieces, Slots, assert_same_shape, floats, for_each, for_each_row, reduce, zero_ends};
 use crate::cpu::planes::Planes;
 use crate::cpu::simd::Isa;
 
@@ -85,8 +85,7 @@ pub fn forward_train(
         let (mean, squares) = unsafe { row_moments(isa, z.row(image, channel, rows.0), z.layout.row_stride(), span) };
         Moments { count: (span.count * span.width) as f64, mean, squares }
     };
-    for_each(z.channels, work, |c| {
-        let share = work / z.channels;
+    for_each_row(z.channels, z.batch * pieces.per_plane, work, |c, share| {
         let all = reduce(0, z.batch * pieces.per_plane, share, &|piece| piece_moments(c, piece), &Moments::with);
         let inv_std = (1.0 / (all.squares / all.count + f64::from(eps)).sqrt()) as f32;
         let (mean, keep) = (all.mean as f32, 1.0 - momentum);
@@ -127,10 +126,10 @@ pub fn backward(
     let (work, pieces) = (3 * floats(z), RowPieces::of(z.layout));
     let count = (floats(z) / z.channels.max(1)) as f64;
     let (dgamma, dbeta) = (Slots::new(dgamma), Slots::new(dbeta));
-    for_each(z.channels, work, |c| {
+    for_each_row(z.channels, z.batch * pieces.per_plane, work, |c, share| {
         let (mean, inv_std) = (saved_mean[c], saved_inv_std[c]);
         let [scale, shift] = coefficients(gamma[c], beta[c], mean, inv_std);
-        let (of_channel, share) = (Channel { scale, shift, mean, relu }, work / z.channels);
+        let of_channel = Channel { scale, shift, mean, relu };
         let rows_of_piece = |piece: usize| {
             let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
             (image, rows, Rows { count: rows.1 - rows.0, width: z.layout.width })
@@ -171,8 +170,10 @@ pub fn backward(
 /// When shapes differ.
 pub fn affine(isa: Isa, x: &Planes, y: &Planes, scale: &[f32], shift: &[f32], relu: bool) {
     assert_same_shape(x, y);
-    let work = floats(x);
-    for_each(x.channels, work, |c| affine_channel(isa, x, y, c, [scale[c], shift[c]], relu, work / x.channels));
+    let pieces = x.batch * RowPieces::of(y.layout).per_plane;
+    for_each_row(x.channels, pieces, floats(x), |c, share| {
+        affine_channel(isa, x, y, c, [scale[c], shift[c]], relu, share);
+    });
 }
 
 /// Scale and shift per channel that normalise with stored statistics: scale = gamma / sqrt(var + eps),

@@ -1,11 +1,11 @@
 //! Convolution with stride 1, dilation 1 and zero padding that keeps the size ("same"), on planes.
 
-use rayon::prelude::*;
 use segfit::network::layout::{LINE, PlaneLayout};
 
 use super::kernels::conv_tile::{self, TileRun};
 use super::planes::Planes;
 use super::simd::Isa;
+use super::team;
 
 mod pack;
 #[cfg(test)]
@@ -211,13 +211,13 @@ fn work(inputs: usize, outputs: usize, taps: usize, layout: PlaneLayout, batch: 
     (inputs * outputs * taps + 16 * (inputs + outputs)) * layout.height * layout.width * batch
 }
 
-/// Runs jobs in parallel, or in a loop when the work is smaller than the cost of waking threads.
+/// Runs jobs in parallel, or in a loop when the work is smaller than the cost of sharing it.
 fn for_each_job(jobs: usize, work: usize, job: impl Fn(usize) + Send + Sync) {
-    const WORTH_WAKING: usize = 1 << 20;
-    if jobs == 1 || work < WORTH_WAKING {
+    const WORTH_SHARING: usize = 1 << 17;
+    if work < WORTH_SHARING {
         (0..jobs).for_each(job);
     } else {
-        (0..jobs).into_par_iter().with_max_len(1).for_each(job);
+        team::for_each(jobs, job);
     }
 }
 

@@ -8,7 +8,7 @@ use super::convolution::Convolution;
 use super::normalisation::Normalisation;
 use super::planes::{Arena, Planes};
 use super::simd::Isa;
-use super::{batch_norm, copy, max_pool, ordered, relu};
+use super::{batch_norm, copy, max_pool, ordered, relu, team};
 use crate::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use crate::error::{Error, Result};
 use crate::loss::{self, LossOptions, LossScratch, LossValue};
@@ -222,6 +222,31 @@ impl CpuExecutor {
         }
     }
 
+    fn run_training(&mut self, training: TrainingSpec, images: &[f32], targets: &[u8], rate: f32) -> LossValue {
+        self.tensors[self.schedule.input].write_dense(images);
+        for convolution in self.convolutions.iter_mut().flatten() {
+            convolution.pack(&self.state.trained);
+        }
+        let forward = std::mem::take(&mut self.schedule.forward);
+        let backward = std::mem::take(&mut self.schedule.backward);
+        let mut loss = None;
+        for step in &forward {
+            match *step {
+                Step::Loss { logits, gradient } => {
+                    loss = Some(self.run_loss(training.loss, logits, gradient, targets));
+                }
+                _ => self.run_forward(step),
+            }
+        }
+        for step in &backward {
+            self.run_backward(step);
+        }
+        self.schedule.forward = forward;
+        self.schedule.backward = backward;
+        self.update(training, rate);
+        loss.expect("a training schedule has a loss")
+    }
+
     fn update(&mut self, training: TrainingSpec, learning_rate: f32) {
         let (isa, state) = (self.isa, &mut self.state);
         state.step += 1;
@@ -258,13 +283,15 @@ impl Executor for CpuExecutor {
         let input = self.tensors[self.schedule.input];
         let pixels = input.layout.height * input.layout.width;
         Self::check_len("image values", images.len(), input.batch * input.channels * pixels)?;
-        input.write_dense(images);
-        let steps = std::mem::take(&mut self.schedule.forward);
-        for step in &steps {
-            self.run_forward(step);
-        }
-        self.schedule.forward = steps;
-        self.tensors[self.schedule.output].read_dense_into(logits);
+        team::with_team(|| {
+            input.write_dense(images);
+            let steps = std::mem::take(&mut self.schedule.forward);
+            for step in &steps {
+                self.run_forward(step);
+            }
+            self.schedule.forward = steps;
+            self.tensors[self.schedule.output].read_dense_into(logits);
+        });
         Ok(())
     }
 
@@ -274,28 +301,7 @@ impl Executor for CpuExecutor {
         let pixels = input.batch * input.layout.height * input.layout.width;
         Self::check_len("image values", images.len(), input.channels * pixels)?;
         Self::check_len("target values", targets.len(), pixels)?;
-        input.write_dense(images);
-        for convolution in self.convolutions.iter_mut().flatten() {
-            convolution.pack(&self.state.trained);
-        }
-        let forward = std::mem::take(&mut self.schedule.forward);
-        let backward = std::mem::take(&mut self.schedule.backward);
-        let mut loss = None;
-        for step in &forward {
-            match *step {
-                Step::Loss { logits, gradient } => {
-                    loss = Some(self.run_loss(training.loss, logits, gradient, targets));
-                }
-                _ => self.run_forward(step),
-            }
-        }
-        for step in &backward {
-            self.run_backward(step);
-        }
-        self.schedule.forward = forward;
-        self.schedule.backward = backward;
-        self.update(training, learning_rate);
-        Ok(loss.expect("a training schedule has a loss"))
+        Ok(team::with_team(|| self.run_training(training, images, targets, learning_rate)))
     }
 
     fn set_state(&mut self, state: &State) -> Result<()> {

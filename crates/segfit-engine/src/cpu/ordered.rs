@@ -2,14 +2,14 @@
 
 use std::marker::PhantomData;
 
-use rayon::prelude::*;
 use segfit::network::layout::PlaneLayout;
 
 use crate::cpu::kernels::norm_rows::zero_few;
 use crate::cpu::planes::Planes;
+use crate::cpu::team;
 
-/// Floats touched below which handing work to other threads costs more than it saves (about 20 microseconds).
-pub const WORTH_FORKING: usize = 1 << 16;
+/// Floats touched below which sharing work among threads costs more than it saves (about 3 microseconds).
+pub const WORTH_FORKING: usize = 1 << 14;
 
 /// Floats of a plane that one piece covers: small enough for two passes to stay in the first-level cache.
 const PIECE: usize = 4096;
@@ -27,16 +27,24 @@ pub fn floats(x: &Planes) -> usize {
     x.batch * x.channels * x.layout.height * x.layout.width
 }
 
-fn forks(pieces: usize, work: usize) -> bool {
-    pieces > 1 && work >= WORTH_FORKING && rayon::current_num_threads() > 1
-}
-
 /// Runs `piece(0)`, ..., `piece(pieces - 1)`, on several threads when `work` (floats touched in all) is worth it.
-pub fn for_each(pieces: usize, work: usize, piece: impl Fn(usize) + Sync + Send) {
-    if forks(pieces, work) {
-        (0..pieces).into_par_iter().for_each(piece);
+pub fn for_each(pieces: usize, work: usize, piece: impl Fn(usize) + Sync) {
+    if work >= WORTH_FORKING {
+        team::for_each(pieces, piece);
     } else {
         (0..pieces).for_each(piece);
+    }
+}
+
+/// Runs `row(r, inner)` for every row, where `inner` says how much work a row has if its pieces are to be shared, or 0.
+///
+/// Work inside of shared work is not shared again, so that few rows are done one after the other, each by all threads.
+pub fn for_each_row(rows: usize, pieces_of_row: usize, work: usize, row: impl Fn(usize, usize) + Sync) {
+    const MANY: usize = 12;
+    if rows >= MANY || pieces_of_row < 4 {
+        for_each(rows, work, |r| row(r, 0));
+    } else {
+        (0..rows).for_each(|r| row(r, work / rows));
     }
 }
 
@@ -45,7 +53,7 @@ pub fn for_each(pieces: usize, work: usize, piece: impl Fn(usize) + Sync + Send)
 ///
 /// # Panics
 /// When the range is empty.
-pub fn reduce<T: Send>(
+pub fn reduce<T: Copy + Send>(
     first: usize,
     end: usize,
     work: usize,
@@ -53,14 +61,43 @@ pub fn reduce<T: Send>(
     combine: &(impl Fn(T, T) -> T + Sync),
 ) -> T {
     assert!(first < end, "an empty sum has no pieces to combine");
-    if end - first == 1 {
-        return leaf(first);
+    if work < WORTH_FORKING {
+        return tree((first, end), usize::MAX, &mut |range| leaf(range.0), combine);
     }
-    let (middle, half) = (first + (end - first) / 2, work / 2);
-    let left = || reduce(first, middle, half, leaf, combine);
-    let right = || reduce(middle, end, half, leaf, combine);
-    let (a, b) = if forks(end - first, work) { rayon::join(left, right) } else { (left(), right()) };
-    combine(a, b)
+    let (mut ranges, mut count) = ([(0, 0); 1 << SHARED_LEVELS], 0);
+    let mut note = |range| {
+        ranges[count] = range;
+        count += 1;
+    };
+    tree((first, end), SHARED_LEVELS, &mut note, &|(), ()| ());
+    let mut sums = [None; 1 << SHARED_LEVELS];
+    let slots = Slots::new(&mut sums);
+    for_each(count, work, |k| {
+        let sum = tree(ranges[k], usize::MAX, &mut |range| leaf(range.0), combine);
+        // SAFETY: slot k belongs to this piece.
+        *unsafe { slots.at(k) } = Some(sum);
+    });
+    let mut sums = sums.into_iter().flatten();
+    tree((first, end), SHARED_LEVELS, &mut |_| sums.next().expect("one sum for each range"), combine)
+}
+
+/// Levels of the tree of a sum above the parts that threads share.
+const SHARED_LEVELS: usize = 5;
+
+/// Combines the parts of a range that is halved `levels` times, or until one piece is left.
+fn tree<T>(
+    range: (usize, usize),
+    levels: usize,
+    part: &mut impl FnMut((usize, usize)) -> T,
+    combine: &impl Fn(T, T) -> T,
+) -> T {
+    if levels == 0 || range.1 - range.0 == 1 {
+        return part(range);
+    }
+    let middle = range.0 + (range.1 - range.0) / 2;
+    let left = tree((range.0, middle), levels - 1, part, combine);
+    let right = tree((middle, range.1), levels - 1, part, combine);
+    combine(left, right)
 }
 
 /// How planes are cut into runs of rows, by their shape alone.

@@ -1,10 +1,8 @@
 //! Weights in the order in which the tiles read them: `[block of outputs][input][kernel position][output of the block]`.
 
 use crate::cpu::kernels::transpose::interleave_8;
+use crate::cpu::ordered::{Slots, for_each};
 use crate::cpu::simd::Isa;
-
-/// Weights of at least this many floats are packed in parallel.
-const PARALLEL: usize = 1 << 16;
 
 /// From `[out][in][tap]`; `blocks` are the starts of the blocks of output channels and their end.
 pub(super) fn pack(isa: Isa, weight: &[f32], packed: &mut [f32], inputs: usize, taps: usize, blocks: &[usize]) {
@@ -49,24 +47,12 @@ fn interleave(isa: Isa, weight: &[f32], width: usize, packed: &mut [f32]) {
     }
 }
 
-/// Calls `pack_block` with the first channel and the packed floats of every block, halving long runs between threads.
-fn for_each_block<F>(packed: &mut [f32], row: usize, blocks: &[usize], pack_block: &F)
-where
-    F: Fn(usize, &mut [f32]) + Sync,
-{
-    if packed.len() < PARALLEL || blocks.len() == 2 {
-        let mut rest = packed;
-        for block in blocks.windows(2) {
-            let (this, next) = rest.split_at_mut((block[1] - block[0]) * row);
-            pack_block(block[0], this);
-            rest = next;
-        }
-        return;
-    }
-    let middle = blocks.len() / 2;
-    let (left, right) = packed.split_at_mut((blocks[middle] - blocks[0]) * row);
-    rayon::join(
-        || for_each_block(left, row, &blocks[..=middle], pack_block),
-        || for_each_block(right, row, &blocks[middle..], pack_block),
-    );
+/// Calls `pack_block` with the first channel and the packed floats of every block.
+fn for_each_block(packed: &mut [f32], row: usize, blocks: &[usize], pack_block: &(impl Fn(usize, &mut [f32]) + Sync)) {
+    let (work, packed) = (2 * packed.len(), Slots::new(packed));
+    for_each(blocks.len() - 1, work, |k| {
+        let (first, end) = (blocks[k], blocks[k + 1]);
+        // SAFETY: blocks do not overlap.
+        pack_block(first, unsafe { packed.range(first * row, (end - first) * row) });
+    });
 }

@@ -2,12 +2,12 @@
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
 use segfit::network::layout::{LINE, PlaneLayout};
 
 use super::{Shared, even_parts, for_each_job, pixel_range, work};
 use crate::cpu::kernels::conv_weight_lanes::{self, LaneRun};
 use crate::cpu::kernels::conv_weight_tile::{self, MAX_SHIFTS, WeightRun, channel_sums};
+use crate::cpu::ordered::{Slots, for_each};
 use crate::cpu::planes::Planes;
 use crate::cpu::simd::Isa;
 
@@ -302,20 +302,17 @@ impl WeightPlan {
 /// `sum[k]` = the sum over all parts, in order, of `parts[part][k]`.
 fn add_parts(parts: &[f32], sum: &mut [f32]) {
     const CHUNK: usize = 1024;
-    const PARALLEL: usize = 1 << 17;
     let len = sum.len();
-    let add = |(chunk, sum): (usize, &mut [f32])| {
+    let sums = Slots::new(sum);
+    for_each(len.div_ceil(CHUNK), parts.len(), |chunk| {
         let first = chunk * CHUNK;
+        // SAFETY: chunks do not overlap.
+        let sum = unsafe { sums.range(first, CHUNK.min(len - first)) };
         sum.copy_from_slice(&parts[first..first + sum.len()]);
         for part in parts.chunks_exact(len).skip(1) {
             for (s, p) in sum.iter_mut().zip(&part[first..]) {
                 *s += p;
             }
         }
-    };
-    if parts.len() < PARALLEL {
-        sum.chunks_mut(CHUNK).enumerate().for_each(add);
-    } else {
-        sum.par_chunks_mut(CHUNK).enumerate().for_each(add);
-    }
+    });
 }
