@@ -59,12 +59,15 @@ fn layer(isa: Isa, batch: usize, c: usize, size: usize) {
     let [p] = tensors(&mut small, batch, c, size / 2);
     let (gamma, beta) = (vec![1.0; c], vec![0.1; c]);
     let [mut a, mut b, mut m, mut s] = [vec![0.0; c], vec![1.0; c], vec![0.0; c], vec![1.0; c]];
+    let mut parts = batch_norm::Partials::of(&z);
     report("batch norm + ReLU, forward", n, || {
-        batch_norm::forward_train(isa, &z, &y, &gamma, &beta, true, 1e-5, 0.1, &mut a, &mut b, &mut m, &mut s);
+        batch_norm::forward_train(
+            isa, &z, &y, &gamma, &beta, true, 1e-5, 0.1, &mut a, &mut b, &mut m, &mut s, &mut parts,
+        );
     });
     let (m, s) = (m, s);
     report("batch norm + ReLU, backward", n, || {
-        batch_norm::backward(isa, &z, &dy, &y, &gamma, &beta, &m, &s, true, &mut a, &mut b);
+        batch_norm::backward(isa, &z, &dy, &y, &gamma, &beta, &m, &s, true, &mut a, &mut b, &mut parts);
     });
     report("scale, shift and ReLU", n, || batch_norm::affine(isa, &z, &y, &gamma, &beta, true));
     report("ReLU, backward", n, || relu::backward(isa, &z, &dy, &y));

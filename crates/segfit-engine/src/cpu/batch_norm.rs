@@ -5,28 +5,100 @@
 //! (1979) in an order that depends on the shape alone.
 
 use crate::cpu::kernels::norm_rows::{Channel, Rows, affine_rows, gradient_rows, row_gradient_sums, row_moments};
-use crate::cpu::ordered::{RowPieces, Slots, assert_same_shape, floats, for_each, for_each_row, reduce, zero_ends};
+use crate::cpu::ordered::{RowPieces, Slots, assert_same_shape, floats, for_each, reduce, zero_ends};
 use crate::cpu::planes::Planes;
 use crate::cpu::simd::Isa;
 
-/// Number of values, their mean, and the sum of squared differences from it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Moments {
-    count: f64,
-    mean: f64,
-    squares: f64,
+/// Moments of the union of two sets: number of values, their mean, and the sum of squared differences from it.
+fn union([count_a, mean_a, squares_a]: Partial, [count_b, mean_b, squares_b]: Partial) -> Partial {
+    let count = count_a + count_b;
+    let (difference, share) = (mean_b - mean_a, count_b / count);
+    [count, mean_a + difference * share, squares_a + squares_b + difference * difference * count_a * share]
 }
 
-impl Moments {
-    /// Moments of the union of two sets.
-    fn with(self, other: Self) -> Self {
-        let count = self.count + other.count;
-        let (difference, share) = (other.mean - self.mean, other.count / count);
-        Self {
-            count,
-            mean: self.mean + difference * share,
-            squares: self.squares + other.squares + difference * difference * self.count * share,
-        }
+/// How the work on a tensor is cut up, by its shape alone: groups of channels that stay in the second cache between the
+/// two passes over them, each in pieces (image, rows, channel), in this order, so that a thread gets the part of an image
+/// that it gets of the convolutions too.
+#[derive(Clone, Copy, Debug)]
+struct Pieces {
+    rows: RowPieces,
+    batch: usize,
+    channels: usize,
+    group: usize,
+}
+
+/// One piece.
+struct Piece {
+    image: usize,
+    channel: usize,
+    rows: (usize, usize),
+    span: Rows,
+    /// Its number among the pieces of its channel.
+    part: usize,
+}
+
+impl Pieces {
+    fn of(x: &Planes) -> Self {
+        /// Values of a group: 2 MiB.
+        const GROUP: usize = 1 << 19;
+        let channel = x.batch * x.layout.height * x.layout.width;
+        let group = (GROUP / channel.max(1)).clamp(1, x.channels.max(1));
+        Self { rows: RowPieces::of(x.layout), batch: x.batch, channels: x.channels, group }
+    }
+
+    /// Pieces of a channel.
+    fn parts(self) -> usize {
+        self.batch * self.rows.per_plane
+    }
+
+    /// First channel and channel behind the last of every group.
+    fn groups(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.channels).step_by(self.group).map(move |c| (c, (c + self.group).min(self.channels)))
+    }
+
+    /// Calls `run` for every piece of a group of channels.
+    fn for_each(self, x: &Planes, (first, end): (usize, usize), run: impl Fn(Piece) + Sync) {
+        let channels = end - first;
+        let work = 2 * x.batch * channels * x.layout.height * x.layout.width;
+        for_each(self.parts() * channels, work, |k| {
+            let part = k / channels;
+            let rows = self.rows.rows_of(part);
+            let span = Rows { count: rows.1 - rows.0, width: x.layout.width };
+            run(Piece { image: part / self.rows.per_plane, channel: first + k % channels, rows, span, part });
+        });
+    }
+
+    /// Combines what the pieces of each channel of a group stored; the first of its slots then holds what `run` makes of it.
+    fn for_each_channel(
+        self,
+        (first, end): (usize, usize),
+        partials: &mut Partials,
+        combine: &(impl Fn(Partial, Partial) -> Partial + Sync),
+        run: impl Fn(usize, Partial) -> Partial + Sync,
+    ) {
+        let parts = self.parts();
+        let slots = Slots::new(&mut partials.0);
+        for_each(end - first, 32 * (end - first) * parts, |c| {
+            // SAFETY: the slots of a channel belong to one call.
+            let of_channel = unsafe { slots.range(c * parts, parts) };
+            of_channel[0] = run(first + c, reduce(0, parts, 0, &|k| of_channel[k], combine));
+        });
+    }
+}
+
+/// What a piece stores for its channel: moments, or sums of gradients.
+type Partial = [f64; 3];
+
+/// Memory for what the pieces of a group of channels store between the passes.
+#[derive(Clone, Debug, Default)]
+pub struct Partials(Vec<Partial>);
+
+impl Partials {
+    /// Enough for tensors of the shape of `x`.
+    #[must_use]
+    pub fn of(x: &Planes) -> Self {
+        let pieces = Pieces::of(x);
+        Self(vec![[0.0; 3]; pieces.parts() * pieces.group])
     }
 }
 
@@ -36,19 +108,15 @@ fn coefficients(gamma: f32, beta: f32, mean: f32, inv_std: f32) -> [f32; 2] {
     [scale, beta - mean * scale]
 }
 
-/// y = x * scale + shift of one channel of all images.
-fn affine_channel(isa: Isa, x: &Planes, y: &Planes, channel: usize, coef: [f32; 2], relu: bool, work: usize) {
-    let pieces = RowPieces::of(y.layout);
-    for_each(y.batch * pieces.per_plane, work, |piece| {
-        let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
-        let span = Rows { count: rows.1 - rows.0, width: y.layout.width };
-        let (from, to) = (x.row(image, channel, rows.0), y.row(image, channel, rows.0));
-        // SAFETY: this piece's rows of y belong to no other piece; x is not written unless it is y itself.
-        unsafe {
-            affine_rows(isa, from, x.layout.row_stride(), to, y.layout.pad, span, coef, relu);
-            zero_ends(y.plane(image, channel), y.layout, rows);
-        }
-    });
+/// y = x * scale + shift of a piece.
+fn affine_piece(isa: Isa, x: &Planes, y: &Planes, piece: &Piece, coef: [f32; 2], relu: bool) {
+    let Piece { image, channel, rows, span, .. } = *piece;
+    let (from, to) = (x.row(image, channel, rows.0), y.row(image, channel, rows.0));
+    // SAFETY: this piece's rows of y belong to no other piece; x is not written unless it is y itself.
+    unsafe {
+        affine_rows(isa, from, x.layout.row_stride(), to, y.layout.pad, span, coef, relu);
+        zero_ends(y.plane(image, channel), y.layout, rows);
+    }
 }
 
 /// Normalises each channel of `z` over batch and pixels: y = gamma * (z - mean) / sqrt(var + eps) + beta, or its positive
@@ -72,32 +140,43 @@ pub fn forward_train(
     running_var: &mut [f32],
     saved_mean: &mut [f32],
     saved_inv_std: &mut [f32],
+    partials: &mut Partials,
 ) {
     assert_same_shape(z, y);
     assert!(floats(z) > z.channels, "batch normalisation needs at least two values per channel");
-    let (work, pieces) = (2 * floats(z), RowPieces::of(z.layout));
+    let pieces = Pieces::of(z);
+    let parts = pieces.parts();
     let [running_mean, running_var, saved_mean, saved_inv_std] =
         [running_mean, running_var, saved_mean, saved_inv_std].map(Slots::new);
-    let piece_moments = |channel: usize, piece: usize| {
-        let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
-        let span = Rows { count: rows.1 - rows.0, width: z.layout.width };
-        // SAFETY: rows of z, which nobody writes.
-        let (mean, squares) = unsafe { row_moments(isa, z.row(image, channel, rows.0), z.layout.row_stride(), span) };
-        Moments { count: (span.count * span.width) as f64, mean, squares }
-    };
-    for_each_row(z.channels, z.batch * pieces.per_plane, work, |c, share| {
-        let all = reduce(0, z.batch * pieces.per_plane, share, &|piece| piece_moments(c, piece), &Moments::with);
-        let inv_std = (1.0 / (all.squares / all.count + f64::from(eps)).sqrt()) as f32;
-        let (mean, keep) = (all.mean as f32, 1.0 - momentum);
-        // SAFETY: element c belongs to this channel.
-        unsafe {
-            *saved_mean.at(c) = mean;
-            *saved_inv_std.at(c) = inv_std;
-            *running_mean.at(c) = keep * *running_mean.at(c) + momentum * mean;
-            *running_var.at(c) = keep * *running_var.at(c) + momentum * (all.squares / (all.count - 1.0)) as f32;
-        }
-        affine_channel(isa, z, y, c, coefficients(gamma[c], beta[c], mean, inv_std), relu, share);
-    });
+    for group in pieces.groups() {
+        let partial = Slots::new(&mut partials.0);
+        pieces.for_each(z, group, |piece| {
+            let Piece { image, channel, rows, span, part } = piece;
+            // SAFETY: rows of z, which nobody writes; the slot belongs to this piece.
+            unsafe {
+                let from = z.row(image, channel, rows.0);
+                let (mean, squares) = row_moments(isa, from, z.layout.row_stride(), span);
+                *partial.at((channel - group.0) * parts + part) = [(span.count * span.width) as f64, mean, squares];
+            }
+        });
+        pieces.for_each_channel(group, partials, &union, |c, [count, mean, squares]| {
+            let (keep, inv_std) = (1.0 - momentum, (1.0 / (squares / count + f64::from(eps)).sqrt()) as f32);
+            // SAFETY: element c belongs to this channel.
+            unsafe {
+                *saved_mean.at(c) = mean as f32;
+                *saved_inv_std.at(c) = inv_std;
+                *running_mean.at(c) = keep * *running_mean.at(c) + momentum * mean as f32;
+                *running_var.at(c) = keep * *running_var.at(c) + momentum * (squares / (count - 1.0)) as f32;
+            }
+            let [scale, shift] = coefficients(gamma[c], beta[c], mean as f32, inv_std);
+            [f64::from(scale), f64::from(shift), 0.0]
+        });
+        let of_channel = |c: usize| partials.0[(c - group.0) * parts].map(|v| v as f32);
+        pieces.for_each(z, group, |piece| {
+            let [scale, shift, _] = of_channel(piece.channel);
+            affine_piece(isa, z, y, &piece, [scale, shift], relu);
+        });
+    }
 }
 
 /// Gradients of [`forward_train`]: dz from dy (the gradient of its output, after the ReLU if there was one), and per
@@ -120,47 +199,52 @@ pub fn backward(
     relu: bool,
     dgamma: &mut [f32],
     dbeta: &mut [f32],
+    partials: &mut Partials,
 ) {
     assert_same_shape(z, dy);
     assert_same_shape(z, dz);
-    let (work, pieces) = (3 * floats(z), RowPieces::of(z.layout));
     let count = (floats(z) / z.channels.max(1)) as f64;
+    let pieces = Pieces::of(z);
+    let parts = pieces.parts();
+    let (zs, ds) = (z.layout.row_stride(), dy.layout.row_stride());
     let (dgamma, dbeta) = (Slots::new(dgamma), Slots::new(dbeta));
-    for_each_row(z.channels, z.batch * pieces.per_plane, work, |c, share| {
-        let (mean, inv_std) = (saved_mean[c], saved_inv_std[c]);
-        let [scale, shift] = coefficients(gamma[c], beta[c], mean, inv_std);
-        let of_channel = Channel { scale, shift, mean, relu };
-        let rows_of_piece = |piece: usize| {
-            let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
-            (image, rows, Rows { count: rows.1 - rows.0, width: z.layout.width })
-        };
-        let (zs, ds) = (z.layout.row_stride(), dy.layout.row_stride());
-        let piece_sums = |piece: usize| {
-            let (image, rows, span) = rows_of_piece(piece);
-            // SAFETY: rows of z and dy, which nobody writes now.
+    let of_channel = |c: usize| {
+        let [scale, shift] = coefficients(gamma[c], beta[c], saved_mean[c], saved_inv_std[c]);
+        Channel { scale, shift, mean: saved_mean[c], relu }
+    };
+    for group in pieces.groups() {
+        let partial = Slots::new(&mut partials.0);
+        pieces.for_each(z, group, |piece| {
+            let Piece { image, channel: c, rows, span, part } = piece;
+            // SAFETY: rows of z and dy, which nobody writes now; the slot belongs to this piece.
             unsafe {
-                row_gradient_sums(isa, z.row(image, c, rows.0), zs, dy.row(image, c, rows.0), ds, span, of_channel)
+                let (zr, dr) = (z.row(image, c, rows.0), dy.row(image, c, rows.0));
+                let (sum, moment) = row_gradient_sums(isa, zr, zs, dr, ds, span, of_channel(c));
+                *partial.at((c - group.0) * parts + part) = [sum, moment, 0.0];
             }
-        };
-        let (sum, moment) = reduce(0, z.batch * pieces.per_plane, share, &piece_sums, &|a, b| (a.0 + b.0, a.1 + b.1));
-        let spread = f64::from(inv_std);
-        // SAFETY: element c belongs to this channel.
-        unsafe {
-            *dbeta.at(c) = sum as f32;
-            *dgamma.at(c) = (moment * spread) as f32;
-        }
-        let a = f64::from(gamma[c]) * spread;
-        let coef = [a as f32, (-a * spread * spread * moment / count) as f32, (-a * sum / count) as f32];
-        for_each(z.batch * pieces.per_plane, share, |piece| {
-            let (image, rows, span) = rows_of_piece(piece);
+        });
+        let add = |a: Partial, b: Partial| [a[0] + b[0], a[1] + b[1], 0.0];
+        pieces.for_each_channel(group, partials, &add, |c, [sum, moment, _]| {
+            let spread = f64::from(saved_inv_std[c]);
+            // SAFETY: element c belongs to this channel.
+            unsafe {
+                *dbeta.at(c) = sum as f32;
+                *dgamma.at(c) = (moment * spread) as f32;
+            }
+            let a = f64::from(gamma[c]) * spread;
+            [a, -a * spread * spread * moment / count, -a * sum / count]
+        });
+        let factors = |c: usize| partials.0[(c - group.0) * parts].map(|v| v as f32);
+        pieces.for_each(z, group, |piece| {
+            let Piece { image, channel: c, rows, span, .. } = piece;
             let (zr, dr, to) = (z.row(image, c, rows.0), dy.row(image, c, rows.0), dz.row(image, c, rows.0));
             // SAFETY: this piece's rows of dz belong to no other piece.
             unsafe {
-                gradient_rows(isa, zr, zs, dr, ds, to, dz.layout.pad, span, of_channel, coef);
+                gradient_rows(isa, zr, zs, dr, ds, to, dz.layout.pad, span, of_channel(c), factors(c));
                 zero_ends(dz.plane(image, c), dz.layout, rows);
             }
         });
-    });
+    }
 }
 
 /// y = x * scale + shift per channel, or its positive part: batch normalisation at inference, with the numbers of
@@ -170,9 +254,9 @@ pub fn backward(
 /// When shapes differ.
 pub fn affine(isa: Isa, x: &Planes, y: &Planes, scale: &[f32], shift: &[f32], relu: bool) {
     assert_same_shape(x, y);
-    let pieces = x.batch * RowPieces::of(y.layout).per_plane;
-    for_each_row(x.channels, pieces, floats(x), |c, share| {
-        affine_channel(isa, x, y, c, [scale[c], shift[c]], relu, share);
+    Pieces::of(x).for_each(x, (0, x.channels), |piece| {
+        let c = piece.channel;
+        affine_piece(isa, x, y, &piece, [scale[c], shift[c]], relu);
     });
 }
 
@@ -297,12 +381,15 @@ mod tests {
         let [mut mean, mut saved, mut inv] = [vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]];
         let (mut var, [mut dgamma, mut dbeta]) = (vec![1.0; channels], [vec![9.0; channels], vec![9.0; channels]]);
         let (g, b, relu) = (&p.gamma, &p.beta, p.relu);
-        forward_train(isa, &z.planes, &y.planes, g, b, relu, EPS, 0.1, &mut mean, &mut var, &mut saved, &mut inv);
+        let mut partials = Partials::of(&z.planes);
+        let (running, parts) = ((&mut mean, &mut var), &mut partials);
+        let (zp, yp) = (&z.planes, &y.planes);
+        forward_train(isa, zp, yp, g, b, relu, EPS, 0.1, running.0, running.1, &mut saved, &mut inv, parts);
         let mut dy = Tensor::of(&p.dy, batch, channels, size, 1, extra);
         let mut other = Tensor::garbage(batch, channels, size, 1, 0);
         let dz = if in_place { &mut dy } else { &mut other };
         let (to, from) = (dz.planes, if in_place { dz.planes } else { dy.planes });
-        backward(isa, &z.planes, &from, &to, g, b, &saved, &inv, relu, &mut dgamma, &mut dbeta);
+        backward(isa, &z.planes, &from, &to, g, b, &saved, &inv, relu, &mut dgamma, &mut dbeta, parts);
         let dz = if in_place { &mut dy } else { &mut other };
         assert!(y.is_intact() && dz.is_intact());
         [y.planes.read_dense(), mean, var, dz.planes.read_dense(), dgamma, dbeta]

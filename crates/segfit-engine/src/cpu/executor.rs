@@ -98,7 +98,7 @@ impl CpuExecutor {
             match *step {
                 Step::Convolve { layer, norm, x, y, .. } => {
                     let mut made = Convolution::new(isa, spec, layer, &layout, &tensors[x], &tensors[y], train)?;
-                    made.fold_norm(norm.map(|n| Normalisation::new(spec, n, &layout)).transpose()?);
+                    made.fold_norm(norm.map(|n| Normalisation::new(spec, n, &layout, None)).transpose()?);
                     convolutions[layer] = Some(made);
                 }
                 Step::Normalise { layer, x, .. } => {
@@ -107,7 +107,7 @@ impl CpuExecutor {
                             "its statistics need more than one pixel: larger images, a larger batch or less depth";
                         return Err(unsupported(spec, layer, reason));
                     }
-                    norms[layer] = Some(Normalisation::new(spec, layer, &layout)?);
+                    norms[layer] = Some(Normalisation::new(spec, layer, &layout, train.then_some(&tensors[x]))?);
                 }
                 _ => {}
             }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use segfit::network::{NetworkSpec, ParameterKind};
 
-use super::batch_norm;
+use super::batch_norm::{self, Partials};
 use super::executor::{norm_options, range};
 use super::planes::Planes;
 use super::simd::Isa;
@@ -20,13 +20,15 @@ pub(super) struct Normalisation {
     variance: Range<usize>,
     saved_mean: Vec<f32>,
     saved_inv_std: Vec<f32>,
+    partials: Partials,
     /// For inference: y = scale * x + shift.
     pub(super) scale: Vec<f32>,
     pub(super) shift: Vec<f32>,
 }
 
 impl Normalisation {
-    pub(super) fn new(spec: &NetworkSpec, layer: usize, layout: &ParameterLayout) -> Result<Self> {
+    /// In training `x` is its input.
+    pub(super) fn new(spec: &NetworkSpec, layer: usize, layout: &ParameterLayout, x: Option<&Planes>) -> Result<Self> {
         let (eps, momentum) = norm_options(spec, layer)?;
         let gamma = range(spec, layout, layer, ParameterKind::Scale)?;
         let n = gamma.len();
@@ -39,6 +41,7 @@ impl Normalisation {
             variance: range(spec, layout, layer, ParameterKind::RunningVariance)?,
             saved_mean: vec![0.0; n],
             saved_inv_std: vec![0.0; n],
+            partials: x.map(Partials::of).unwrap_or_default(),
             scale: vec![1.0; n],
             shift: vec![0.0; n],
         })
@@ -76,6 +79,7 @@ impl Normalisation {
             &mut from_variance[..self.variance.len()],
             &mut self.saved_mean,
             &mut self.saved_inv_std,
+            &mut self.partials,
         );
     }
 
@@ -101,6 +105,7 @@ impl Normalisation {
             relu,
             &mut before[self.gamma.clone()],
             &mut from_beta[..self.beta.len()],
+            &mut self.partials,
         );
     }
 }

@@ -36,18 +36,6 @@ pub fn for_each(pieces: usize, work: usize, piece: impl Fn(usize) + Sync) {
     }
 }
 
-/// Runs `row(r, inner)` for every row, where `inner` says how much work a row has if its pieces are to be shared, or 0.
-///
-/// Work inside of shared work is not shared again, so that few rows are done one after the other, each by all threads.
-pub fn for_each_row(rows: usize, pieces_of_row: usize, work: usize, row: impl Fn(usize, usize) + Sync) {
-    const MANY: usize = 12;
-    if rows >= MANY || pieces_of_row < 4 {
-        for_each(rows, work, |r| row(r, 0));
-    } else {
-        (0..rows).for_each(|r| row(r, work / rows));
-    }
-}
-
 /// Combination of `leaf(first)`, ..., `leaf(end - 1)` by a balanced tree. The tree depends on `first` and `end` alone, so
 /// the result has the same bits for any number of threads.
 ///

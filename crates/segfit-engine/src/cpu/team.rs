@@ -2,11 +2,13 @@
 //!
 //! Waking a sleeping thread takes as long as a whole layer of a narrow network. So [`with_team`] wakes the threads of the
 //! current `rayon` pool once, for a whole run of a network; until it ends they watch a board on which [`for_each`] writes
-//! down the next pieces. Pieces write to disjoint places, so that who runs which does not matter to the result.
+//! down the next pieces. Pieces write to disjoint places, so that who runs which does not matter to the result. But it
+//! matters to the caches: every thread begins with its own run of neighbouring pieces, the same share of every job, and
+//! helps the others when it is through.
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Looks at the board before a waiting thread lets others have its core (a pause takes 10 to 50 nanoseconds).
 const PATIENCE: u32 = 4096;
@@ -24,12 +26,12 @@ pub fn with_team<R>(f: impl FnOnce() -> R) -> R {
     if threads == 1 || INSIDE.get() || !BOARD.get().is_null() {
         return f();
     }
-    let board = Board::default();
+    let board = &Board::new(threads);
     rayon::in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| board.help());
+        for member in 1..threads {
+            scope.spawn(move |_| board.help(member));
         }
-        let _lead = Lead::of(&board);
+        let _lead = Lead::of(board);
         f()
     })
 }
@@ -52,21 +54,51 @@ pub fn for_each(pieces: usize, piece: impl Fn(usize) + Sync) {
 struct Line<T>(T);
 
 /// The work that is being shared.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Board {
-    /// Pieces that nobody has begun. Whoever takes one off may run it; as long as that piece is not done, the leader waits
-    /// and `job` stays as it is.
-    open: Line<AtomicUsize>,
+    /// Pieces that nobody has begun, a run for each member. Whoever takes one off may run it; as long as that piece is not
+    /// done, the leader waits and `job` stays as it is.
+    open: Vec<Line<Run>>,
     done: Line<AtomicUsize>,
     job: Line<UnsafeCell<Job>>,
     failed: AtomicBool,
     closed: AtomicBool,
 }
 
+/// The pieces from `next` to `end` (exclusive), in the lower and upper half.
+#[derive(Debug, Default)]
+struct Run(AtomicU64);
+
+impl Run {
+    fn packed(next: usize, end: usize) -> u64 {
+        next as u64 | (end as u64) << 32
+    }
+
+    fn unpacked(run: u64) -> (usize, usize) {
+        ((run & 0xFFFF_FFFF) as usize, (run >> 32) as usize)
+    }
+
+    /// Takes the first piece off, or the last.
+    fn take(&self, first: bool) -> Option<usize> {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let (next, end) = Self::unpacked(seen);
+            if next == end {
+                return None;
+            }
+            let (piece, rest) = if first { (next, (next + 1, end)) } else { (end - 1, (next, end - 1)) };
+            let rest = Self::packed(rest.0, rest.1);
+            match self.0.compare_exchange_weak(seen, rest, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(piece),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
 /// A closure without its type.
 #[derive(Debug)]
 struct Job {
-    pieces: usize,
     closure: *const (),
     /// Calls the closure.
     call: unsafe fn(*const (), usize),
@@ -75,7 +107,7 @@ struct Job {
 impl Default for Job {
     fn default() -> Self {
         unsafe fn nothing(_: *const (), _: usize) {}
-        Self { pieces: 0, closure: null(), call: nothing }
+        Self { closure: null(), call: nothing }
     }
 }
 
@@ -84,11 +116,21 @@ impl Default for Job {
 unsafe impl Sync for Board {}
 
 impl Board {
+    fn new(members: usize) -> Self {
+        Self {
+            open: (0..members).map(|_| Line::default()).collect(),
+            done: Line::default(),
+            job: Line::default(),
+            failed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
     /// Takes part until the leader closes the board.
-    fn help(&self) {
+    fn help(&self, member: usize) {
         let mut idle = 0;
         loop {
-            if self.run_one() {
+            if self.run_one(member) {
                 idle = 0;
             } else if self.closed.load(Ordering::Acquire) {
                 return;
@@ -98,39 +140,38 @@ impl Board {
         }
     }
 
-    /// Runs a piece, if one is open.
-    fn run_one(&self) -> bool {
-        let mut open = self.open.0.load(Ordering::Relaxed);
-        loop {
-            if open == 0 {
-                return false;
-            }
-            match self.open.0.compare_exchange_weak(open, open - 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => open = now,
-            }
-        }
+    /// Runs a piece of this member's, or of another's, if one is open.
+    fn run_one(&self, member: usize) -> bool {
+        let others = (1..self.open.len()).map(|k| (member + k) % self.open.len());
+        let taken =
+            self.open[member].0.take(true).or_else(|| others.into_iter().find_map(|m| self.open[m].0.take(false)));
+        let Some(piece) = taken else { return false };
         // SAFETY: this thread has taken a piece, so that the leader keeps job and closure until `done` counts it.
         unsafe {
             let job = &*self.job.0.get();
             let _counted = Counted(self, INSIDE.replace(true));
-            (job.call)(job.closure, job.pieces - open);
+            (job.call)(job.closure, piece);
         }
         true
     }
 
     /// Writes a job down, takes part in it and waits for its end. Only the leader calls it.
     fn share<F: Fn(usize) + Sync>(&self, pieces: usize, piece: &F) {
+        assert!(u32::try_from(pieces).is_ok(), "{pieces} pieces");
         unsafe fn call<F: Fn(usize)>(closure: *const (), k: usize) {
             // SAFETY: made from a reference to an F below.
             unsafe { (*closure.cast::<F>())(k) };
         }
         self.done.0.store(0, Ordering::Relaxed);
         // SAFETY: the last job is done and no piece is open, so that nobody looks at it.
-        unsafe { *self.job.0.get() = Job { pieces, closure: std::ptr::from_ref(piece).cast(), call: call::<F> } };
-        self.open.0.store(pieces, Ordering::Release);
+        unsafe { *self.job.0.get() = Job { closure: std::ptr::from_ref(piece).cast(), call: call::<F> } };
+        let members = self.open.len();
+        for (member, run) in self.open.iter().enumerate() {
+            let (next, end) = (member * pieces / members, (member + 1) * pieces / members);
+            run.0.0.store(Run::packed(next, end), Ordering::Release);
+        }
         let end = End { board: self, pieces };
-        while self.run_one() {}
+        while self.run_one(0) {}
         drop(end);
         assert!(!self.failed.load(Ordering::Acquire), "a piece of work failed on another thread");
     }
@@ -157,7 +198,11 @@ struct End<'a> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        let begun = self.pieces - self.board.open.0.swap(0, Ordering::Relaxed);
+        let left = |run: &Line<Run>| {
+            let (next, end) = Run::unpacked(run.0.0.swap(0, Ordering::Relaxed));
+            end - next
+        };
+        let begun = self.pieces - self.board.open.iter().map(left).sum::<usize>();
         let mut idle = 0;
         while self.board.done.0.load(Ordering::Acquire) < begun {
             wait(&mut idle);
