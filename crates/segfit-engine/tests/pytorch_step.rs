@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors};
-use segfit::network::NetworkSpec;
 use segfit::network::families::{UnetOptions, unet};
 use segfit::network::schedule::{Mode, Schedule};
+use segfit::network::{NetworkSpec, ParameterKind};
 use segfit::recipe::LossKind;
 use segfit_engine::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use segfit_engine::cpu::CpuBackend;
@@ -139,6 +139,76 @@ fn twenty_losses_follow_pytorchs() {
                 let got = executor.train_step(&input, &target, rate).unwrap().total;
                 assert!((got - want).abs() < tolerance * want, "{} {name} step {step}: {got} {want}", isa.name());
             }
+        }
+    }
+}
+
+/// The numbers u(t, i) of `make_reference_step.py`.
+fn uniform(number: u64, count: usize) -> Vec<f32> {
+    (0..count as u64)
+        .map(|i| {
+            let mut z = ((number << 32) + i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 40) as f32 / 8_388_608.0 - 1.0
+        })
+        .collect()
+}
+
+/// Initial weights of `make_reference_step.py` for any network.
+fn formula_weights(spec: &NetworkSpec) -> Weights {
+    let layout = ParameterLayout::new(spec).unwrap();
+    let mut weights = Weights { trained: vec![0.0; layout.trained_len], running: vec![0.0; layout.running_len] };
+    for (number, (parameter, range)) in layout.parameters.iter().zip(&layout.ranges).enumerate() {
+        let u = uniform(number as u64, range.len());
+        let into = if parameter.kind.is_trained() { &mut weights.trained } else { &mut weights.running };
+        let fan: usize = parameter.shape[1..].iter().product();
+        let (factor, shift) = match parameter.kind {
+            ParameterKind::Weight => ((6.0 / fan as f64).sqrt() as f32, 0.0),
+            ParameterKind::Scale | ParameterKind::RunningVariance => (0.2, 1.0),
+            _ => (0.1, 0.0),
+        };
+        into[range.clone()].iter_mut().zip(u).for_each(|(w, u)| *w = shift + factor * u);
+    }
+    weights
+}
+
+/// A disc of class 1 and a rectangle of class 2 in each of two images, as in `make_reference_step.py`.
+fn formula_target(rows: i64, columns: i64) -> Vec<u8> {
+    let class = |n: i64, r: i64, c: i64| {
+        let in_rectangle = (9 - 5 * n..13 - 5 * n).contains(&r) && (13 - 10 * n..22 - 10 * n).contains(&c);
+        let in_disc = (r - 6 - 2 * n).pow(2) + (c - 7 - 5 * n).pow(2) <= 20;
+        if in_rectangle { 2 } else { u8::from(in_disc) }
+    };
+    let pixels = |n| (0..rows).flat_map(move |r| (0..columns).map(move |c| class(n, r, c)));
+    (0..2).flat_map(pixels).collect()
+}
+
+#[test]
+fn twenty_losses_of_a_wider_network_follow_pytorchs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/unet_losses.json");
+    let reference: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let spec = unet(&UnetOptions { in_channels: 3, classes: 3, base_width: 16, depth: 3 }).unwrap();
+    let (size, weights, target) = (64, formula_weights(&spec), formula_target(64, 64));
+    let mut input = uniform(1000, 2 * 3 * size * size);
+    for (k, v) in input.iter_mut().enumerate() {
+        let (image, channel, pixel) = (k / (3 * size * size), k / (size * size) % 3, k % (size * size));
+        *v = 0.5 * *v + if usize::from(target[image * size * size + pixel]) == channel { 0.4 } else { 0.0 };
+    }
+    let adamw = Optimiser::AdamW { weight_decay: 1e-4 };
+    for isa in Isa::available() {
+        for (name, optimiser, rate, tolerance) in [("adamw", adamw, 2e-4, 1e-3), ("sgd", Optimiser::Sgd, 0.01, 1e-4)] {
+            let schedule = Schedule::new(&spec, Mode::Train, 2, size, size).unwrap();
+            let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9 };
+            let mut executor = CpuBackend::with_isa(isa).compile(&spec, schedule, Some(training)).unwrap();
+            executor.set_state(&State::fresh(weights.clone())).unwrap();
+            let mut worst = 0.0_f64;
+            for want in reference[name].as_array().unwrap() {
+                let (got, want) = (executor.train_step(&input, &target, rate).unwrap().total, want.as_f64().unwrap());
+                worst = worst.max((got - want).abs() / want);
+            }
+            println!("{} {name}: largest relative difference {worst:.1e}", isa.name());
+            assert!(worst < tolerance, "{} {name}: {worst}", isa.name());
         }
     }
 }
