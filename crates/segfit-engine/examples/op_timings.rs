@@ -8,6 +8,7 @@ use segfit::recipe::LossKind;
 use segfit_engine::cpu::conv_transpose::{self as up, Channels};
 use segfit_engine::cpu::planes::{Arena, Planes};
 use segfit_engine::cpu::simd::Isa;
+use segfit_engine::cpu::team::with_team;
 use segfit_engine::cpu::{batch_norm, copy, max_pool, relu};
 use segfit_engine::{loss, optimiser};
 
@@ -136,11 +137,14 @@ fn run(isa: Isa) {
     }
     let (mut p, g) = (vec![0.1; 500_000], vec![0.1; 500_000]);
     let mut adam = optimiser::AdamW::new(p.len(), optimiser::AdamWOptions::default(), &[(0..400_000, 0.1)]);
-    report("AdamW, per parameter of 500k", p.len(), || adam.update(isa, &mut p, &g, 1e-3));
+    report("AdamW, per parameter of 500k", p.len(), || {
+        adam.begin_step();
+        adam.update(isa, &mut p, 0..500_000, &g, 1e-3);
+    });
 }
 
 fn main() {
-    // Inside the pool, as an executor runs: calls from outside would pay for a hand-over each.
+    // With a team at hand, as an executor runs: calls from outside would pay for waking one each.
     let isas = if std::env::args().any(|a| a == "--all") { Isa::available() } else { vec![Isa::detect()] };
-    rayon::scope(|_| isas.into_iter().for_each(run));
+    with_team(|| isas.into_iter().for_each(run));
 }

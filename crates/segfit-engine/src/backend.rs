@@ -28,7 +28,8 @@ pub struct TrainingSpec {
     pub loss: LossKind,
     /// The optimiser.
     pub optimiser: Optimiser,
-    /// Decay of the moving average of the weights per step, in [0, 1). In step t it is at most (1 + t) / (10 + t).
+    /// Decay of the moving average of the weights per step, in [0, 1). In step t it is at most (1 + t) / (10 + t). With 0 the
+    /// average is the weights, and no memory is spent on it.
     pub average_decay: f32,
 }
 
@@ -73,7 +74,7 @@ pub trait Executor: Send {
     ///
     /// # Errors
     /// When the lengths do not fit, or the executor was compiled for inference.
-    fn set_state(&mut self, state: &State) -> Result<()>;
+    fn set_state(&mut self, state: State) -> Result<()>;
 
     /// Parameters, averages and optimiser state of a training executor.
     ///

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::cpu::kernels::lanes::Lanes;
-use crate::cpu::ordered::{Slots, for_each, reduce};
+use crate::cpu::ordered::{Slots, for_each};
 use crate::cpu::simd::Isa;
 use crate::dispatch;
 
@@ -75,13 +75,17 @@ impl AdamW {
         Self { options, m: vec![0.0; parameters], v: vec![0.0; parameters], step: 0, segments }
     }
 
-    /// One step at learning rate `rate`.
+    /// Begins a step: every parameter is then updated once.
+    pub fn begin_step(&mut self) {
+        self.step += 1;
+    }
+
+    /// Updates `range` of the parameters, whose gradients are `grads`, at learning rate `rate`.
     ///
     /// # Panics
     /// When the lengths differ.
-    pub fn update(&mut self, isa: Isa, params: &mut [f32], grads: &[f32], rate: f32) {
-        assert_eq!((params.len(), grads.len(), self.v.len()), (self.m.len(), self.m.len(), self.m.len()));
-        self.step += 1;
+    pub fn update(&mut self, isa: Isa, params: &mut [f32], range: Range<usize>, grads: &[f32], rate: f32) {
+        assert_eq!((params.len(), grads.len()), (self.m.len(), range.len()));
         let AdamWOptions { beta1, beta2, eps } = self.options;
         let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
         let mut rates = Rates {
@@ -94,15 +98,17 @@ impl AdamW {
             keep: 1.0,
         };
         let [params, m, v] = [params, &mut self.m, &mut self.v].map(Slots::new);
-        for (range, decay) in &self.segments {
+        let first = self.segments.partition_point(|(segment, _)| segment.end <= range.start);
+        for (segment, decay) in self.segments[first..].iter().take_while(|(segment, _)| segment.start < range.end) {
+            let (start, end) = (segment.start.max(range.start), segment.end.min(range.end));
             rates.keep = (1.0 - f64::from(rate) * f64::from(*decay)) as f32;
-            for_each(range.len().div_ceil(PIECE), 4 * range.len(), |piece| {
-                let start = range.start + piece * PIECE;
-                let n = PIECE.min(range.end - start);
+            for_each((end - start).div_ceil(PIECE), 4 * (end - start), |piece| {
+                let start = start + piece * PIECE;
+                let n = PIECE.min(end - start);
                 // SAFETY: pieces are disjoint ranges of the slices.
                 unsafe {
                     let [p, m, v] = [&params, &m, &v].map(|s| s.range(start, n).as_mut_ptr());
-                    run_adam_w(isa, n, p, grads[start..start + n].as_ptr(), m, v, rates);
+                    run_adam_w(isa, n, p, grads[start - range.start..][..n].as_ptr(), m, v, rates);
                 }
             });
         }
@@ -172,50 +178,6 @@ pub fn update_ema(isa: Isa, ema: &mut [f32], params: &[f32], decay: f32) {
     blend_all(isa, ema, params, 1.0, 1.0 - decay);
 }
 
-/// Euclidean norm, summed in f64 in a fixed order.
-#[must_use]
-pub fn norm(values: &[f32]) -> f64 {
-    let squares = |piece: usize| {
-        let mut lanes = [0.0_f64; 8];
-        for eight in values[piece * PIECE..].chunks(8).take(PIECE / 8) {
-            for (lane, v) in lanes.iter_mut().zip(eight) {
-                *lane += f64::from(*v) * f64::from(*v);
-            }
-        }
-        lanes.iter().sum::<f64>()
-    };
-    if values.is_empty() {
-        return 0.0;
-    }
-    reduce(0, values.len().div_ceil(PIECE), 2 * values.len(), &squares, &|a, b| a + b).sqrt()
-}
-
-/// The norm of `grads`; if it exceeds `max_norm`, they are scaled by max_norm / (norm + 1e-6), as
-/// `torch.nn.utils.clip_grad_norm_`.
-pub fn clip(isa: Isa, grads: &mut [f32], max_norm: f64) -> f64 {
-    let norm = norm(grads);
-    let factor = max_norm / (norm + 1e-6);
-    if factor < 1.0 {
-        let n = grads.len();
-        let slots = Slots::new(grads);
-        for_each(n.div_ceil(PIECE), n, |piece| {
-            let (start, n) = (piece * PIECE, PIECE.min(n - piece * PIECE));
-            // SAFETY: pieces are disjoint ranges of the slice.
-            unsafe { run_scale(isa, n, slots.range(start, n).as_mut_ptr(), factor as f32) };
-        });
-    }
-    norm
-}
-
-#[inline(always)]
-unsafe fn scale<S: Lanes>(n: usize, x: *mut f32, factor: f32) {
-    for i in (0..n).step_by(S::LANES) {
-        // SAFETY: the caller passes n valid floats.
-        unsafe { S::store_upto(x.add(i), n - i, S::mul(S::load_upto(x.add(i), n - i), S::splat(factor))) };
-    }
-}
-dispatch!(unsafe fn run_scale = scale(n: usize, x: *mut f32, factor: f32));
-
 /// Learning rate of `step` (from 0) out of `steps`: it rises linearly to `peak` over the first `warmup_share` of the steps
 /// and falls to 0 along half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983).
 ///
@@ -259,7 +221,10 @@ mod tests {
                 let (sign, step) = (if s % 2 == 0 { 1.0 } else { -0.5 }, s as f32);
                 let first = [0.1_f32, -0.2, 1e-4, 3.0].map(|g| g * sign + 0.01 * step);
                 let g: Vec<f32> = first.into_iter().chain([2.0, -1e-3].map(|g: f32| g * (step + 1.0))).collect();
-                adam.update(isa, &mut p, &g, 0.01 * (step + 1.0));
+                adam.begin_step();
+                // The parts of a step may come in any order.
+                adam.update(isa, &mut p, 3..6, &g[3..], 0.01 * (step + 1.0));
+                adam.update(isa, &mut p, 0..3, &g[..3], 0.01 * (step + 1.0));
                 for (a, b) in p.iter().zip(expected) {
                     assert!((f64::from(*a) - b).abs() < 3e-7 * (1.0 + b.abs()), "{} step {s}: {a} {b}", isa.name());
                 }
@@ -272,7 +237,8 @@ mod tests {
         let n = 100_003;
         let mut adam = AdamW::new(n, AdamWOptions::default(), &[(10..20, 0.5), (50..90_000, 0.1)]);
         let mut p = vec![1.0; n];
-        adam.update(Isa::detect(), &mut p, &vec![0.0; n], 0.1);
+        adam.begin_step();
+        adam.update(Isa::detect(), &mut p, 0..n, &vec![0.0; n], 0.1);
         for (i, v) in p.iter().enumerate() {
             let decay = if (10..20).contains(&i) { 0.5 } else { f32::from((50..90_000).contains(&i)) * 0.1 };
             assert!((v - (1.0 - 0.1 * decay)).abs() < 1e-7, "{i} {v}");
@@ -281,28 +247,12 @@ mod tests {
             let (mut p, mut adam) = (noise(n, 1), AdamW::new(n, AdamWOptions::default(), &[(0..n, 0.1)]));
             let mut ema = p.clone();
             for step in 0..3 {
-                let mut g = noise(n, 2 + step);
-                clip(isa, &mut g, 1.0);
-                adam.update(isa, &mut p, &g, 0.1);
+                adam.begin_step();
+                adam.update(isa, &mut p, 0..n, &noise(n, 2 + step), 0.1);
                 update_ema(isa, &mut ema, &p, 0.9);
             }
             [p, adam.m, adam.v, ema].concat()
         });
-    }
-
-    #[test]
-    fn clipping_scales_to_the_norm_and_leaves_small_gradients_alone() {
-        for isa in Isa::available() {
-            let mut g = [3.0, 4.0];
-            assert!((clip(isa, &mut g, 10.0) - 5.0).abs() < 1e-12);
-            assert_eq!(g, [3.0, 4.0]);
-            assert!((clip(isa, &mut g, 1.0) - 5.0).abs() < 1e-12);
-            assert!((g[0] - 0.6).abs() < 1e-6 && (g[1] - 0.8).abs() < 1e-6, "{g:?}");
-        }
-        let many = noise(70_001, 1);
-        let squares: f64 = many.iter().map(|v| f64::from(*v).powi(2)).sum();
-        assert!((norm(&many) / squares.sqrt() - 1.0).abs() < 1e-12);
-        assert_eq!(norm(&[]), 0.0);
     }
 
     #[test]

@@ -179,12 +179,13 @@ impl<'a> Run<'a> {
             Some(path) => load_checkpoint(path, spec, &options.run)?,
             None => State::fresh(initialise(spec, options.seed)?),
         };
-        executor.set_state(&state)?;
         let (log, lines) = match options.folder.as_deref() {
             Some(folder) => (Some(RunLog::open(folder, state.step)?), RunLog::lines(folder)?),
             None => (None, Vec::new()),
         };
         let segmenter = Segmenter::new(backend, spec, state.averaged(), data.normalisation.clone(), recipe.input);
+        let step = state.step;
+        executor.set_state(state)?;
         Ok(Self {
             spec,
             options,
@@ -192,8 +193,8 @@ impl<'a> Run<'a> {
             segmenter: segmenter.with_loss(recipe.loss),
             batches: Batches::new(data.train, data.normalisation, recipe, options.seed),
             log,
-            first_step: state.step,
-            saved_step: checkpoint.map(|_| state.step),
+            first_step: step,
+            saved_step: checkpoint.map(|_| step),
             dice: lines.iter().filter_map(|line| line.validation_dice).collect(),
             loss: f64::NAN,
             mean_loss: lines.last().map_or(f64::NAN, |line| line.loss),

@@ -43,14 +43,14 @@ fn an_executor_for_inference_refuses_training_and_the_other_way_round() {
     let (images, targets) = (vec![0.5; 2 * 48], vec![0; 2 * 48]);
     let mut infers = compile(&spec, Mode::Infer);
     is_unsupported(infers.train_step(&images, &targets, 0.1), "a training step");
-    is_unsupported(infers.set_state(&State::fresh(weights.clone())), "a training state");
+    is_unsupported(infers.set_state(State::fresh(weights.clone())), "a training state");
     is_unsupported(infers.state(), "a training state");
     infers.load(&weights).unwrap();
     infers.infer(&images, &mut Vec::new()).unwrap();
     let mut trains = compile(&spec, Mode::Train);
     is_unsupported(trains.load(&weights), "loading weights");
     is_unsupported(trains.infer(&images, &mut Vec::new()), "inference");
-    trains.set_state(&State::fresh(weights)).unwrap();
+    trains.set_state(State::fresh(weights)).unwrap();
     trains.train_step(&images, &targets, 0.1).unwrap();
     for (mode, training) in [(Mode::Infer, Some(TRAINING)), (Mode::Train, None)] {
         let schedule = Schedule::new(&spec, mode, 2, 8, 6).unwrap();
@@ -76,7 +76,7 @@ fn lengths_are_checked_and_a_refused_call_changes_nothing() {
 
     let mut trains = compile(&spec, Mode::Train);
     let state = State::fresh(weights);
-    trains.set_state(&state).unwrap();
+    trains.set_state(state.clone()).unwrap();
     is_wrong_length(trains.train_step(&images[1..], &targets, 0.1), "image");
     is_wrong_length(trains.train_step(&images, &targets[1..], 0.1), "target");
     type Part = fn(&mut State) -> &mut Vec<f32>;
@@ -91,7 +91,21 @@ fn lengths_are_checked_and_a_refused_call_changes_nothing() {
     for (words, part) in cuts {
         let mut short = state.clone();
         part(&mut short).pop();
-        is_wrong_length(trains.set_state(&short), words);
+        is_wrong_length(trains.set_state(short), words);
     }
     assert_eq!(trains.state().unwrap(), state);
+}
+
+#[test]
+fn without_decay_the_average_is_the_weights() {
+    let spec = network();
+    let training = TrainingSpec { average_decay: 0.0, ..TRAINING };
+    let schedule = Schedule::new(&spec, Mode::Train, 2, 8, 6).unwrap();
+    let mut executor = CpuBackend::detect().compile(&spec, schedule, Some(training)).unwrap();
+    let fresh = State::fresh(initialise(&spec, 1).unwrap());
+    executor.set_state(fresh.clone()).unwrap();
+    executor.train_step(&[0.5; 2 * 48], &[0; 2 * 48], 0.1).unwrap();
+    let after = executor.state().unwrap();
+    assert_ne!(after.trained, fresh.trained);
+    assert_eq!((&after.average_trained, &after.average_running), (&after.trained, &after.running));
 }

@@ -62,7 +62,7 @@ impl Reference {
         let schedule = Schedule::new(&self.spec, Mode::Train, BATCH, HEIGHT, WIDTH).unwrap();
         let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9 };
         let mut executor = CpuBackend::with_isa(isa).compile(&self.spec, schedule, Some(training)).unwrap();
-        executor.set_state(&State::fresh(self.weights(""))).unwrap();
+        executor.set_state(State::fresh(self.weights(""))).unwrap();
         executor
     }
 
@@ -201,7 +201,7 @@ fn twenty_losses_of_a_wider_network_follow_pytorchs() {
             let schedule = Schedule::new(&spec, Mode::Train, 2, size, size).unwrap();
             let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9 };
             let mut executor = CpuBackend::with_isa(isa).compile(&spec, schedule, Some(training)).unwrap();
-            executor.set_state(&State::fresh(weights.clone())).unwrap();
+            executor.set_state(State::fresh(weights.clone())).unwrap();
             let mut worst = 0.0_f64;
             for want in reference[name].as_array().unwrap() {
                 let (got, want) = (executor.train_step(&input, &target, rate).unwrap().total, want.as_f64().unwrap());

@@ -115,7 +115,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let training = TrainingSpec {
         loss: LossKind::CrossEntropyDice,
         optimiser: Optimiser::AdamW { weight_decay: 1e-4 },
-        average_decay: 0.99,
+        average_decay: 0.0,
     };
     let mut executor = backend.compile(&spec, schedule, (mode == Mode::Train).then_some(training))?;
     let times = measure(args, &spec, executor.as_mut(), global.seed)?;
@@ -155,7 +155,7 @@ fn measure(args: &Args, spec: &NetworkSpec, executor: &mut dyn Executor, seed: u
     let weights = initialise(spec, seed)?;
     match args.mode {
         BenchMode::Infer => executor.load(&weights)?,
-        BenchMode::Train => executor.set_state(&State::fresh(weights))?,
+        BenchMode::Train => executor.set_state(State::fresh(weights))?,
     }
     let mut logits = Vec::new();
     let mut times = Vec::new();

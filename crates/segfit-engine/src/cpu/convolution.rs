@@ -99,6 +99,12 @@ impl Convolution {
         self.scratch_len
     }
 
+    /// Its parameters among the trained ones: the bias stands right behind the weight.
+    pub(super) fn trained_range(&self) -> Range<usize> {
+        debug_assert!(self.bias.as_ref().is_none_or(|r| r.start == self.weight.end));
+        self.weight.start..self.bias.as_ref().unwrap_or(&self.weight).end
+    }
+
     /// Packs the current weights for a training step.
     pub(super) fn pack(&mut self, trained: &[f32]) {
         let weight = &trained[self.weight.clone()];
@@ -163,10 +169,8 @@ impl Convolution {
     }
 
     pub(super) fn backward_weights(&self, x: &Planes, dy: &Planes, scratch: &mut [f32], gradients: &mut [f32]) {
-        // The bias stands right behind the weight.
-        let (weight, rest) = gradients[self.weight.start..].split_at_mut(self.weight.len());
+        let (weight, rest) = gradients.split_at_mut(self.weight.len());
         let bias = self.bias.as_ref().map(|r| &mut rest[..r.len()]);
-        debug_assert!(self.bias.as_ref().is_none_or(|r| r.start == self.weight.end));
         match (&self.kind, bias) {
             (Kind::Ordinary(op), bias) => op.backward_weights(x, dy, scratch, weight, bias),
             (Kind::Transposed(_), Some(bias)) => {

@@ -1,5 +1,7 @@
 //! The CPU backend: a schedule's steps, one after the other, in one arena.
 
+use std::ops::Range;
+
 use segfit::network::schedule::{Mode, Schedule, Step, TensorId};
 use segfit::network::{NetworkSpec, Op, ParameterKind};
 use segfit::recipe::LossKind;
@@ -73,7 +75,10 @@ struct CpuExecutor {
     loss_scratch: Option<LossScratch>,
     /// The moments are in `adamw`.
     state: State,
+    /// Of one layer at a time.
     gradients: Vec<f32>,
+    /// The parameters whose gradients these are.
+    pending: Option<Range<usize>>,
 }
 
 impl CpuExecutor {
@@ -112,6 +117,9 @@ impl CpuExecutor {
                 _ => {}
             }
         }
+        let convolution_ranges = convolutions.iter().flatten().map(Convolution::trained_range);
+        let ranges = convolution_ranges.chain(norms.iter().flatten().map(Normalisation::trained_range));
+        let gradients = if train { ranges.map(|r| r.len()).max().unwrap_or(0) } else { 0 };
         let scratch = convolutions.iter().flatten().map(Convolution::scratch_len).max().unwrap_or(0);
         let n = if train { layout.trained_len } else { 0 };
         let running = if train { layout.running_len } else { 0 };
@@ -135,7 +143,8 @@ impl CpuExecutor {
             norms,
             scratch: vec![0.0; scratch],
             state: State::fresh(empty),
-            gradients: vec![0.0; n],
+            gradients: vec![0.0; gradients],
+            pending: None,
             schedule,
         })
     }
@@ -197,6 +206,7 @@ impl CpuExecutor {
                 let (x, dy) = (self.tensors[x], self.tensors[dy]);
                 let convolution = self.convolutions[layer].as_mut().expect("compiled with the schedule");
                 convolution.backward_weights(&x, &dy, &mut self.scratch, &mut self.gradients);
+                self.pending = Some(convolution.trained_range());
             }
             Step::ConvolveBackwardData { layer, dy, dx, accumulate } => {
                 let (dy, dx) = (self.tensors[dy], self.tensors[dx]);
@@ -207,6 +217,7 @@ impl CpuExecutor {
                 let (x, dy) = (self.tensors[x], self.tensors[dy]);
                 let norm = self.norms[layer].as_mut().expect("compiled with the schedule");
                 norm.backward(self.isa, relu, &self.state, &x, &dy, &mut self.gradients);
+                self.pending = Some(norm.trained_range());
             }
             Step::MaxPoolBackward { x, dy, dx, accumulate } => {
                 max_pool::backward(self.isa, self.planes(x), self.planes(dy), self.planes(dx), accumulate);
@@ -238,25 +249,38 @@ impl CpuExecutor {
                 _ => self.run_forward(step),
             }
         }
+        self.state.step += 1;
+        self.adamw.begin_step();
         for step in &backward {
+            if matches!(step, Step::ConvolveBackwardWeights { .. } | Step::NormaliseBackward { .. }) {
+                self.update_pending(training, rate);
+            }
             self.run_backward(step);
+        }
+        self.update_pending(training, rate);
+        if training.average_decay > 0.0 {
+            let state = &mut self.state;
+            let decay = average_decay(training, state.step);
+            update_ema(self.isa, &mut state.average_running, &state.running, decay);
         }
         self.schedule.forward = forward;
         self.schedule.backward = backward;
-        self.update(training, rate);
         loss.expect("a training schedule has a loss")
     }
 
-    fn update(&mut self, training: TrainingSpec, learning_rate: f32) {
-        let (isa, state) = (self.isa, &mut self.state);
-        state.step += 1;
+    /// Updates the parameters of the layer whose gradients were computed last. Its weights are not needed any more when the
+    /// next layer's gradients are due, so that memory for the gradients of one layer is enough.
+    fn update_pending(&mut self, training: TrainingSpec, rate: f32) {
+        let Some(range) = self.pending.take() else { return };
+        let (isa, state, gradients) = (self.isa, &mut self.state, &self.gradients[..range.len()]);
         match training.optimiser {
-            Optimiser::AdamW { .. } => self.adamw.update(isa, &mut state.trained, &self.gradients, learning_rate),
-            Optimiser::Sgd => sgd(isa, &mut state.trained, &self.gradients, learning_rate),
+            Optimiser::AdamW { .. } => self.adamw.update(isa, &mut state.trained, range.clone(), gradients, rate),
+            Optimiser::Sgd => sgd(isa, &mut state.trained[range.clone()], gradients, rate),
         }
-        let decay = training.average_decay.min((1.0 + state.step as f32) / (10.0 + state.step as f32));
-        update_ema(isa, &mut state.average_trained, &state.trained, decay);
-        update_ema(isa, &mut state.average_running, &state.running, decay);
+        if training.average_decay > 0.0 {
+            let average = &mut state.average_trained[range.clone()];
+            update_ema(isa, average, &state.trained[range], average_decay(training, state.step));
+        }
     }
 }
 
@@ -304,35 +328,45 @@ impl Executor for CpuExecutor {
         Ok(team::with_team(|| self.run_training(training, images, targets, learning_rate)))
     }
 
-    fn set_state(&mut self, state: &State) -> Result<()> {
-        if self.training.is_none() {
-            return Err(self.wrong_mode("a training state"));
-        }
+    fn set_state(&mut self, state: State) -> Result<()> {
+        let Some(training) = self.training else { return Err(self.wrong_mode("a training state")) };
         Self::check_len("parameters", state.trained.len(), self.layout.trained_len)?;
         Self::check_len("running statistics", state.running.len(), self.layout.running_len)?;
         Self::check_len("averaged parameters", state.average_trained.len(), self.layout.trained_len)?;
         Self::check_len("averaged running statistics", state.average_running.len(), self.layout.running_len)?;
         Self::check_len("first moments", state.moment1.len(), self.layout.trained_len)?;
         Self::check_len("second moments", state.moment2.len(), self.layout.trained_len)?;
-        self.adamw.m.copy_from_slice(&state.moment1);
-        self.adamw.v.copy_from_slice(&state.moment2);
+        let mut state = state;
+        self.adamw.m = std::mem::take(&mut state.moment1);
+        self.adamw.v = std::mem::take(&mut state.moment2);
         self.adamw.step = state.step as u64;
-        self.state = State { moment1: Vec::new(), moment2: Vec::new(), ..state.clone() };
+        if training.average_decay == 0.0 {
+            (state.average_trained, state.average_running) = (Vec::new(), Vec::new());
+        }
+        self.state = state;
         Ok(())
     }
 
     fn state(&self) -> Result<State> {
-        if self.training.is_none() {
-            return Err(self.wrong_mode("a training state"));
+        let Some(training) = self.training else { return Err(self.wrong_mode("a training state")) };
+        let mut state = State { moment1: self.adamw.m.clone(), moment2: self.adamw.v.clone(), ..self.state.clone() };
+        if training.average_decay == 0.0 {
+            (state.average_trained, state.average_running) = (state.trained.clone(), state.running.clone());
         }
-        Ok(State { moment1: self.adamw.m.clone(), moment2: self.adamw.v.clone(), ..self.state.clone() })
+        Ok(state)
     }
 
     fn bytes(&self) -> u64 {
         let convolutions: usize = self.convolutions.iter().flatten().map(Convolution::floats).sum();
-        let state = 4 * self.state.trained.len() + 2 * self.state.running.len();
+        let State { trained, running, average_trained, average_running, .. } = &self.state;
+        let state = 3 * trained.len() + running.len() + average_trained.len() + average_running.len();
         (self.arena.bytes() + 4 * (convolutions + state + self.scratch.len() + self.gradients.len())) as u64
     }
+}
+
+/// Decay of the moving average in a step (from 1).
+fn average_decay(training: TrainingSpec, step: usize) -> f32 {
+    training.average_decay.min((1.0 + step as f32) / (10.0 + step as f32))
 }
 
 /// The error of a layer that the CPU cannot execute.

@@ -47,6 +47,12 @@ impl Normalisation {
         })
     }
 
+    /// Its parameters among the trained ones: the shift stands right behind the scale.
+    pub(super) fn trained_range(&self) -> Range<usize> {
+        debug_assert!(self.gamma.end == self.beta.start);
+        self.gamma.start..self.beta.end
+    }
+
     /// Scale and shift of the running statistics.
     pub(super) fn folded(&self, weights: &Weights) -> (Vec<f32>, Vec<f32>) {
         let (trained, running) = (&weights.trained, &weights.running);
@@ -92,7 +98,7 @@ impl Normalisation {
         dy: &Planes,
         gradients: &mut [f32],
     ) {
-        let (before, from_beta) = gradients.split_at_mut(self.beta.start);
+        let (scale, shift) = gradients.split_at_mut(self.gamma.len());
         batch_norm::backward(
             isa,
             x,
@@ -103,8 +109,8 @@ impl Normalisation {
             &self.saved_mean,
             &self.saved_inv_std,
             relu,
-            &mut before[self.gamma.clone()],
-            &mut from_beta[..self.beta.len()],
+            scale,
+            &mut shift[..self.beta.len()],
             &mut self.partials,
         );
     }
