@@ -5,6 +5,7 @@
 //! (1979) in an order that depends on the shape alone.
 
 use crate::cpu::kernels::norm_rows::{Channel, Rows, affine_rows, gradient_rows, row_gradient_sums, row_moments};
+use crate::cpu::max_pool::{assert_pooled, pool_rows};
 use crate::cpu::ordered::{RowPieces, Slots, assert_same_shape, floats, for_each, reduce, zero_ends};
 use crate::cpu::planes::Planes;
 use crate::cpu::simd::Isa;
@@ -43,7 +44,7 @@ impl Pieces {
         const GROUP: usize = 1 << 19;
         let channel = x.batch * x.layout.height * x.layout.width;
         let group = (GROUP / channel.max(1)).clamp(1, x.channels.max(1));
-        Self { rows: RowPieces::of(x.layout), batch: x.batch, channels: x.channels, group }
+        Self { rows: RowPieces::of(x.layout).even(), batch: x.batch, channels: x.channels, group }
     }
 
     /// Pieces of a channel.
@@ -108,14 +109,18 @@ fn coefficients(gamma: f32, beta: f32, mean: f32, inv_std: f32) -> [f32; 2] {
     [scale, beta - mean * scale]
 }
 
-/// y = x * scale + shift of a piece.
-fn affine_piece(isa: Isa, x: &Planes, y: &Planes, piece: &Piece, coef: [f32; 2], relu: bool) {
+/// y = x * scale + shift of a piece, and its pooling while y is at hand.
+fn affine_piece(isa: Isa, x: &Planes, y: &Planes, pooled: Option<&Planes>, piece: &Piece, coef: [f32; 2], relu: bool) {
     let Piece { image, channel, rows, span, .. } = *piece;
     let (from, to) = (x.row(image, channel, rows.0), y.row(image, channel, rows.0));
     // SAFETY: this piece's rows of y belong to no other piece; x is not written unless it is y itself.
     unsafe {
         affine_rows(isa, from, x.layout.row_stride(), to, y.layout.pad, span, coef, relu);
         zero_ends(y.plane(image, channel), y.layout, rows);
+        if let Some(pooled) = pooled {
+            let end = if rows.1 == y.layout.height { pooled.layout.height } else { rows.1 / 2 };
+            pool_rows(isa, y, pooled, (image, channel), (rows.0 / 2, end));
+        }
     }
 }
 
@@ -124,6 +129,7 @@ fn affine_piece(isa: Isa, x: &Planes, y: &Planes, piece: &Piece, coef: [f32; 2],
 ///
 /// `gamma`, `beta`, the running statistics and the saved ones hold one value per channel. The running statistics become
 /// (1 - momentum) * old + momentum * new; `saved_mean` and `saved_inv_std` = 1 / sqrt(var + eps) are for [`backward`].
+/// `pooled`, where given, becomes the 2x2 max pooling of y.
 ///
 /// # Panics
 /// When a channel has fewer than two values (its unbiased variance is not defined), or shapes differ.
@@ -131,6 +137,7 @@ pub fn forward_train(
     isa: Isa,
     z: &Planes,
     y: &Planes,
+    pooled: Option<&Planes>,
     gamma: &[f32],
     beta: &[f32],
     relu: bool,
@@ -143,6 +150,7 @@ pub fn forward_train(
     partials: &mut Partials,
 ) {
     assert_same_shape(z, y);
+    pooled.iter().for_each(|pooled| assert_pooled(y, pooled));
     assert!(floats(z) > z.channels, "batch normalisation needs at least two values per channel");
     let pieces = Pieces::of(z);
     let parts = pieces.parts();
@@ -174,7 +182,7 @@ pub fn forward_train(
         let of_channel = |c: usize| partials.0[(c - group.0) * parts].map(|v| v as f32);
         pieces.for_each(z, group, |piece| {
             let [scale, shift, _] = of_channel(piece.channel);
-            affine_piece(isa, z, y, &piece, [scale, shift], relu);
+            affine_piece(isa, z, y, pooled, &piece, [scale, shift], relu);
         });
     }
 }
@@ -256,7 +264,7 @@ pub fn affine(isa: Isa, x: &Planes, y: &Planes, scale: &[f32], shift: &[f32], re
     assert_same_shape(x, y);
     Pieces::of(x).for_each(x, (0, x.channels), |piece| {
         let c = piece.channel;
-        affine_piece(isa, x, y, &piece, [scale[c], shift[c]], relu);
+        affine_piece(isa, x, y, None, &piece, [scale[c], shift[c]], relu);
     });
 }
 
@@ -384,7 +392,7 @@ mod tests {
         let mut partials = Partials::of(&z.planes);
         let (running, parts) = ((&mut mean, &mut var), &mut partials);
         let (zp, yp) = (&z.planes, &y.planes);
-        forward_train(isa, zp, yp, g, b, relu, EPS, 0.1, running.0, running.1, &mut saved, &mut inv, parts);
+        forward_train(isa, zp, yp, None, g, b, relu, EPS, 0.1, running.0, running.1, &mut saved, &mut inv, parts);
         let mut dy = Tensor::of(&p.dy, batch, channels, size, 1, extra);
         let mut other = Tensor::garbage(batch, channels, size, 1, 0);
         let dz = if in_place { &mut dy } else { &mut other };
@@ -393,6 +401,32 @@ mod tests {
         let dz = if in_place { &mut dy } else { &mut other };
         assert!(y.is_intact() && dz.is_intact());
         [y.planes.read_dense(), mean, var, dz.planes.read_dense(), dgamma, dbeta]
+    }
+
+    #[test]
+    fn pooling_while_normalising_gives_what_pooling_afterwards_gives() {
+        for (size, isa) in [(8, 6), (7, 9), (70, 130), (2, 5000)]
+            .into_iter()
+            .flat_map(|s| Isa::available().into_iter().map(move |i| (s, i)))
+        {
+            let (batch, channels) = (2, 3);
+            let z = Tensor::of(&noise(batch * channels * size.0 * size.1, 3), batch, channels, size, 1, 0);
+            let y = Tensor::garbage(batch, channels, size, 1, 0);
+            let half = (size.0 / 2, size.1 / 2);
+            let mut both = Tensor::garbage(batch, channels, half, 1, 2);
+            let mut after = Tensor::garbage(batch, channels, half, 1, 2);
+            let [mut mean, mut saved, mut inv] = [vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]];
+            let (g, b, mut var) = (vec![1.5; channels], vec![0.1; channels], vec![1.0; channels]);
+            let mut parts = Partials::of(&z.planes);
+            let pooled = Some(&both.planes);
+            let (zp, yp) = (&z.planes, &y.planes);
+            forward_train(
+                isa, zp, yp, pooled, &g, &b, true, EPS, 0.1, &mut mean, &mut var, &mut saved, &mut inv, &mut parts,
+            );
+            crate::cpu::max_pool::forward(isa, yp, &after.planes);
+            assert_eq!(both.planes.read_dense(), after.planes.read_dense());
+            assert!(both.is_intact() && after.is_intact(), "{size:?} {}", isa.name());
+        }
     }
 
     proptest! {

@@ -68,6 +68,8 @@ struct CpuExecutor {
     /// Owns the memory that `tensors` point into.
     arena: Arena,
     tensors: Vec<Planes>,
+    /// By forward step: [`Schedule::pooled_with`].
+    pooled: Vec<Option<TensorId>>,
     /// By layer.
     convolutions: Vec<Option<Convolution>>,
     norms: Vec<Option<Normalisation>>,
@@ -139,6 +141,7 @@ impl CpuExecutor {
             arena,
             loss_scratch: train.then(|| LossScratch::new(&tensors[schedule.output])),
             tensors,
+            pooled: (0..schedule.forward.len()).map(|k| schedule.pooled_with(k)).collect(),
             convolutions,
             norms,
             scratch: vec![0.0; scratch],
@@ -169,7 +172,23 @@ impl CpuExecutor {
         &self.tensors[id]
     }
 
-    fn run_forward(&mut self, step: &Step) {
+    /// All forward steps but the loss, which `loss` runs.
+    fn run_forward(&mut self, mut loss: impl FnMut(&mut Self, TensorId, TensorId)) {
+        let steps = std::mem::take(&mut self.schedule.forward);
+        let mut is_pooled = false;
+        for (k, step) in steps.iter().enumerate() {
+            match *step {
+                Step::Loss { logits, gradient } => loss(self, logits, gradient),
+                Step::MaxPool { .. } if is_pooled => is_pooled = false,
+                _ => is_pooled = self.run_forward_step(step, self.pooled[k]),
+            }
+        }
+        self.schedule.forward = steps;
+    }
+
+    /// Runs a step and says whether it filled `pooled` too, the output of the pooling that follows.
+    fn run_forward_step(&mut self, step: &Step, pooled: Option<TensorId>) -> bool {
+        let pooled = pooled.map(|id| self.tensors[id]);
         match *step {
             Step::Convolve { layer, relu, x, y, .. } => {
                 let (x, y) = (self.tensors[x], self.tensors[y]);
@@ -181,15 +200,16 @@ impl CpuExecutor {
                 let (x, y) = (self.tensors[x], self.tensors[y]);
                 let norm = self.norms[layer].as_mut().expect("compiled with the schedule");
                 if self.training.is_some() {
-                    norm.forward_train(self.isa, relu, &mut self.state, &x, &y);
-                } else {
-                    batch_norm::affine(self.isa, &x, &y, &norm.scale, &norm.shift, relu);
+                    norm.forward_train(self.isa, relu, &mut self.state, &x, &y, pooled.as_ref());
+                    return pooled.is_some();
                 }
+                batch_norm::affine(self.isa, &x, &y, &norm.scale, &norm.shift, relu);
             }
             Step::MaxPool { x, y } => max_pool::forward(self.isa, self.planes(x), self.planes(y)),
             Step::Copy { x, y } => copy::copy(self.planes(x), self.planes(y)),
             _ => unreachable!("a forward step"),
         }
+        false
     }
 
     fn run_loss(&mut self, kind: LossKind, logits: TensorId, gradient: TensorId, targets: &[u8]) -> LossValue {
@@ -238,17 +258,11 @@ impl CpuExecutor {
         for convolution in self.convolutions.iter_mut().flatten() {
             convolution.pack(&self.state.trained);
         }
-        let forward = std::mem::take(&mut self.schedule.forward);
-        let backward = std::mem::take(&mut self.schedule.backward);
         let mut loss = None;
-        for step in &forward {
-            match *step {
-                Step::Loss { logits, gradient } => {
-                    loss = Some(self.run_loss(training.loss, logits, gradient, targets));
-                }
-                _ => self.run_forward(step),
-            }
-        }
+        self.run_forward(|this, logits, gradient| {
+            loss = Some(this.run_loss(training.loss, logits, gradient, targets));
+        });
+        let backward = std::mem::take(&mut self.schedule.backward);
         self.state.step += 1;
         self.adamw.begin_step();
         for step in &backward {
@@ -263,7 +277,6 @@ impl CpuExecutor {
             let decay = average_decay(training, state.step);
             update_ema(self.isa, &mut state.average_running, &state.running, decay);
         }
-        self.schedule.forward = forward;
         self.schedule.backward = backward;
         loss.expect("a training schedule has a loss")
     }
@@ -309,11 +322,7 @@ impl Executor for CpuExecutor {
         Self::check_len("image values", images.len(), input.batch * input.channels * pixels)?;
         team::with_team(|| {
             input.write_dense(images);
-            let steps = std::mem::take(&mut self.schedule.forward);
-            for step in &steps {
-                self.run_forward(step);
-            }
-            self.schedule.forward = steps;
+            self.run_forward(|_, _, _| unreachable!("inference has no loss"));
             self.tensors[self.schedule.output].read_dense_into(logits);
         });
         Ok(())

@@ -5,7 +5,9 @@ use crate::cpu::ordered::{RowPieces, floats, for_each, zero_columns, zero_ends};
 use crate::cpu::planes::Planes;
 use crate::cpu::simd::Isa;
 
-fn assert_pooled(x: &Planes, y: &Planes) {
+/// # Panics
+/// When y has not the shape of `x` pooled.
+pub(super) fn assert_pooled(x: &Planes, y: &Planes) {
     assert_eq!((x.batch, x.channels), (y.batch, y.channels), "pooling keeps batch and channels");
     assert_eq!(
         (x.layout.height / 2, x.layout.width / 2),
@@ -23,17 +25,31 @@ pub fn forward(isa: Isa, x: &Planes, y: &Planes) {
     let pieces = RowPieces::of(y.layout);
     for_each(y.batch * y.channels * pieces.per_plane, floats(x), |k| {
         let (image, channel) = (k / pieces.per_plane / y.channels, k / pieces.per_plane % y.channels);
-        let rows = pieces.rows_of(k);
-        let (xs, ys) = (x.layout.row_stride(), y.layout.row_stride());
         // SAFETY: this piece's rows of y belong to no other piece.
-        unsafe {
-            if rows.1 > rows.0 {
-                let (from, to) = (x.row(image, channel, 2 * rows.0), y.row(image, channel, rows.0));
-                max_pool_rows(isa, from, xs, to, ys, rows.1 - rows.0, y.layout.width);
-            }
-            zero_ends(y.plane(image, channel), y.layout, rows);
-        }
+        unsafe { pool_rows(isa, x, y, (image, channel), pieces.rows_of(k)) };
     });
+}
+
+/// [`forward`] for rows `rows.0` to `rows.1` (exclusive) of y of one channel of one image, borders included.
+///
+/// # Safety
+/// Nobody else writes these rows, nor, if the first or last row is among them, that end of the plane.
+pub(super) unsafe fn pool_rows(
+    isa: Isa,
+    x: &Planes,
+    y: &Planes,
+    (image, channel): (usize, usize),
+    rows: (usize, usize),
+) {
+    let (xs, ys) = (x.layout.row_stride(), y.layout.row_stride());
+    // SAFETY: the caller's.
+    unsafe {
+        if rows.1 > rows.0 {
+            let (from, to) = (x.row(image, channel, 2 * rows.0), y.row(image, channel, rows.0));
+            max_pool_rows(isa, from, xs, to, ys, rows.1 - rows.0, y.layout.width);
+        }
+        zero_ends(y.plane(image, channel), y.layout, rows);
+    }
 }
 
 /// Gradient of [`forward`]: each value of `dy` goes to the first maximum of its square of `x`, in row-major order. With

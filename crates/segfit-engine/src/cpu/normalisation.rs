@@ -69,13 +69,23 @@ impl Normalisation {
         (self.scale, self.shift) = self.folded(weights);
     }
 
-    pub(super) fn forward_train(&mut self, isa: Isa, relu: bool, state: &mut State, x: &Planes, y: &Planes) {
+    /// Normalises `x` into `y` and, where given, pools `y`.
+    pub(super) fn forward_train(
+        &mut self,
+        isa: Isa,
+        relu: bool,
+        state: &mut State,
+        x: &Planes,
+        y: &Planes,
+        pooled: Option<&Planes>,
+    ) {
         // Mean and variance stand side by side in the running vector, in this order.
         let (before, from_variance) = state.running.split_at_mut(self.variance.start);
         batch_norm::forward_train(
             isa,
             x,
             y,
+            pooled,
             &state.trained[self.gamma.clone()],
             &state.trained[self.beta.clone()],
             relu,

@@ -113,6 +113,13 @@ impl RowPieces {
         Self { rows, per_plane: height.div_ceil(rows).max(1), height }
     }
 
+    /// The same with an even number of rows in every piece but perhaps the last.
+    #[must_use]
+    pub fn even(self) -> Self {
+        let rows = self.rows.next_multiple_of(2);
+        Self { rows, per_plane: self.height.div_ceil(rows).max(1), ..self }
+    }
+
     /// First row and row behind the last of a piece.
     #[must_use]
     pub fn rows_of(self, piece: usize) -> (usize, usize) {

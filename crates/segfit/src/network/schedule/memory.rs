@@ -46,6 +46,9 @@ fn find_lives(schedule: &mut Schedule) {
         for tensor in step.tensors() {
             touch(&mut buffers, tensor, index);
         }
+        if let Some(pooled) = schedule.pooled_with(index) {
+            touch(&mut buffers, pooled, index);
+        }
         last = index;
     }
     touch(&mut buffers, schedule.output, last);

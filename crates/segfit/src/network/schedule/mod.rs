@@ -243,6 +243,20 @@ impl Schedule {
         Ok(schedule)
     }
 
+    /// The output of the pooling that a device may carry out together with forward step `index`, because it comes next and
+    /// reads what that step writes. Its memory is free to be written from that step on.
+    #[must_use]
+    pub fn pooled_with(&self, index: usize) -> Option<TensorId> {
+        let written = match self.forward.get(index)? {
+            Step::Convolve { y, .. } | Step::Normalise { y, .. } => *y,
+            _ => return None,
+        };
+        match self.forward.get(index + 1) {
+            Some(Step::MaxPool { x, y }) if *x == written => Some(*y),
+            _ => None,
+        }
+    }
+
     /// Bytes of all activations (and gradients in training), as the engine allocates them.
     #[must_use]
     pub fn activation_bytes(&self) -> u64 {
@@ -317,6 +331,20 @@ mod tests {
         let weights = s.backward.iter().filter(|s| matches!(s, Step::ConvolveBackwardWeights { .. })).count();
         assert_eq!(weights, 13);
         assert_eq!(data, 12, "the image needs no gradient");
+    }
+
+    #[test]
+    fn a_pooling_may_be_carried_out_with_the_step_before_it() {
+        for (mode, steps) in [(Mode::Infer, 2), (Mode::Train, 2)] {
+            let s = small(mode);
+            let pooled: Vec<_> = (0..s.forward.len()).filter_map(|k| Some((k, s.pooled_with(k)?))).collect();
+            assert_eq!(pooled.len(), steps, "{mode:?}");
+            for (k, y) in pooled {
+                let buffer = &s.buffers[s.tensors[y].buffer];
+                assert_eq!(buffer.born, k, "its memory belongs to it when the step before begins");
+                assert!(matches!(s.forward[k + 1], Step::MaxPool { .. }));
+            }
+        }
     }
 
     #[test]
