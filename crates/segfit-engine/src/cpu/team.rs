@@ -16,6 +16,8 @@ const PATIENCE: u32 = 4096;
 thread_local! {
     /// The board of the team that this thread leads.
     static BOARD: Cell<*const Board> = const { Cell::new(null()) };
+    /// The number of this thread in its team.
+    static MEMBER: Cell<usize> = const { Cell::new(0) };
     /// Whether this thread runs a piece at the moment.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
@@ -34,6 +36,18 @@ pub fn with_team<R>(f: impl FnOnce() -> R) -> R {
         let _lead = Lead::of(board);
         f()
     })
+}
+
+/// The most pieces that run at the same time.
+#[must_use]
+pub fn size() -> usize {
+    rayon::current_num_threads()
+}
+
+/// A number below [`size`] that no other running piece of the same job has: for memory of its own.
+#[must_use]
+pub fn member() -> usize {
+    MEMBER.get()
 }
 
 /// Runs `piece(0)`, ..., `piece(pieces - 1)`, shared among the team; one after the other inside of another piece.
@@ -128,11 +142,13 @@ impl Board {
 
     /// Takes part until the leader closes the board.
     fn help(&self, member: usize) {
+        MEMBER.set(member);
         let mut idle = 0;
         loop {
             if self.run_one(member) {
                 idle = 0;
             } else if self.closed.load(Ordering::Acquire) {
+                MEMBER.set(0);
                 return;
             } else {
                 wait(&mut idle);
@@ -282,6 +298,18 @@ mod tests {
             let met = std::sync::Barrier::new(2);
             for_each(2, |_| {
                 met.wait();
+            });
+        });
+    }
+
+    #[test]
+    fn pieces_that_run_together_have_members_of_their_own() {
+        in_pool(3, || {
+            let busy: Vec<AtomicUsize> = (0..size()).map(|_| AtomicUsize::new(0)).collect();
+            for_each(300, |_| {
+                assert_eq!(busy[member()].fetch_add(1, Ordering::Relaxed), 0);
+                std::thread::yield_now();
+                busy[member()].fetch_sub(1, Ordering::Relaxed);
             });
         });
     }
