@@ -15,5 +15,6 @@ pub mod relu;
 pub mod simd;
 #[cfg(test)]
 pub(crate) mod trial;
+pub mod winograd;
 
 pub use executor::CpuBackend;
