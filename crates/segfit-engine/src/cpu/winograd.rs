@@ -11,10 +11,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use segfit::network::layout::{LINE, PlaneLayout};
+use segfit::network::layout::PlaneLayout;
 
 use super::kernels::winograd_multiply::{self, Product};
-use super::kernels::winograd_transform::{self, ELEMENTS, Finish, Run, TILE, Unit};
+use super::kernels::winograd_transform::{self, ELEMENTS, Finish, Run, TILE, TOGETHER, Unit, Vector, tiles_len};
 use super::ordered::zero_ends;
 use super::planes::Planes;
 use super::simd::Isa;
@@ -40,15 +40,13 @@ pub struct Winograd {
     plan: Plan,
 }
 
-/// Division of the work, by shapes alone.
+/// Division of the work. It changes no result: every output is summed in the same order.
 #[derive(Clone, Debug)]
 struct Plan {
     /// Floats of a vector.
     lanes: usize,
     /// Units of a tiled row, of four rows each.
     units_per_row: usize,
-    /// Vectors of tiles in all.
-    vectors: usize,
     /// Starts of the blocks of vectors, and their end.
     blocks: Vec<usize>,
     /// Starts of the blocks of output channels, and their end.
@@ -62,7 +60,6 @@ struct Plan {
     in_parts: usize,
     /// Jobs that may run together.
     slots: usize,
-    work: usize,
 }
 
 /// `count` things in parts as equal as possible, of at most `most`: part `k` starts at the k-th number.
@@ -77,69 +74,60 @@ fn lanes(isa: Isa) -> usize {
 
 impl Plan {
     fn new(isa: Isa, inputs: usize, outputs: usize, layout: PlaneLayout, batch: usize) -> Self {
-        /// Floats of the transformed inputs of a block: a part of the second cache.
-        let block_floats: usize = tune("WINO_BLOCK", 256) * 1024;
-        let group_channels: usize = tune("WINO_GROUP", 16);
-        let in_block_max: usize = tune("WINO_IN", 128);
-        let min_jobs: usize = tune("WINO_JOBS", 12);
+        /// Output channels of a group: the products' inputs are read once for all of them.
+        const GROUP: usize = 32;
+        /// Input channels of a pass, so that a panel of one element stays in the first cache.
+        const IN_BLOCK: usize = 128;
+        /// Transformed weights, in floats, that the second cache can read again for every panel.
+        const SMALL_WEIGHTS: usize = 600 * 1024;
+        const WORTH_WAKING: usize = 1 << 20;
+        let threads = rayon::current_num_threads();
         let lanes = lanes(isa);
         let units_per_row = layout.width.div_ceil(lanes);
         let vectors = (batch * layout.height.div_ceil(TILE) * units_per_row).div_ceil(4);
-        let panel = winograd_multiply::max_vectors(isa);
-        let most = (block_floats / (ELEMENTS * inputs * lanes) / panel * panel).clamp(panel, 4 * panel);
         let out_blocks = even_parts(outputs, winograd_multiply::max_outputs(isa));
-        let group = group_channels.div_ceil(winograd_multiply::max_outputs(isa));
-        let groups = even_parts(out_blocks.len() - 1, group);
-        let group_count = groups.len() - 1;
-        let alone = vectors.div_ceil(most) >= min_jobs || group_count == 1;
-        let block = if alone { most.min(vectors.div_ceil(min_jobs).max(panel)) } else { most };
-        let blocks: Vec<usize> = if alone {
-            (0..vectors).step_by(block).chain([vectors]).collect()
+        let groups = even_parts(out_blocks.len() - 1, GROUP.div_ceil(winograd_multiply::max_outputs(isa)));
+        let in_block = inputs.div_ceil(inputs.div_ceil(IN_BLOCK)).next_multiple_of(TOGETHER);
+
+        let panel = winograd_multiply::max_vectors(isa);
+        let whole_jobs = vectors.div_ceil(panel);
+        let is_small = ELEMENTS * inputs * outputs <= SMALL_WEIGHTS;
+        let alone = groups.len() == 2 || whole_jobs >= if is_small { 3 * threads } else { 6 * threads };
+        let blocks = even_parts(vectors, if alone { panel } else { 2 * panel });
+        let (count, group_count) = (blocks.len() - 1, groups.len() - 1);
+        let (shares, in_parts) = if alone {
+            (vec![0, group_count], 0)
         } else {
-            even_parts(vectors, block)
+            let parts = (6 * threads).div_ceil(count);
+            (even_parts(group_count, group_count.div_ceil(parts)), parts.min(inputs.div_ceil(TOGETHER)))
         };
-        let count = blocks.len() - 1;
-        let shares = if alone {
-            vec![0, group_count]
-        } else {
-            even_parts(group_count, group_count.div_ceil(min_jobs.div_ceil(count)))
-        };
-        let in_parts = if alone { 0 } else { min_jobs.div_ceil(count).min(inputs) };
-        let jobs = count * (shares.len() - 1);
         let work = (inputs * outputs * 9 + 16 * (inputs + outputs)) * layout.height * layout.width * batch;
-        let slots = if work < 1 << 20 { 1 } else { jobs.min(rayon::current_num_threads()) };
-        let in_block = inputs.div_ceil(inputs.div_ceil(in_block_max));
-        Self { lanes, units_per_row, vectors, blocks, out_blocks, groups, shares, in_block, in_parts, slots, work }
+        let slots = if work < WORTH_WAKING { 1 } else { threads.min(count * (shares.len() - 1).max(in_parts)) };
+        Self { lanes, units_per_row, blocks, out_blocks, groups, shares, in_block, in_parts, slots }
     }
 
-    /// Floats from one element of `v` to the next; the line keeps elements out of each other's cache sets.
-    fn v_stride(&self, vectors: usize, inputs: usize) -> usize {
-        vectors * inputs * self.lanes + LINE
+    /// Runs of input channels that lie together.
+    fn runs(&self, inputs: usize) -> usize {
+        inputs.div_ceil(TOGETHER)
     }
 
-    /// The same of `m`.
-    fn m_stride(&self, vectors: usize, outputs: usize) -> usize {
-        vectors * outputs * self.lanes + LINE
+    /// Vectors of the largest block.
+    fn most_vectors(&self) -> usize {
+        self.blocks.windows(2).map(|b| b[1] - b[0]).max().unwrap_or(0)
     }
 
-    fn blocks(&self) -> impl Iterator<Item = usize> {
-        self.blocks.windows(2).map(|b| b[1] - b[0])
-    }
-
-    /// Floats of `v` of the largest block.
+    /// Floats of `v` of the largest block, at most.
     fn v_len(&self, inputs: usize) -> usize {
-        ELEMENTS * self.v_stride(self.blocks().max().unwrap_or(0), inputs)
+        let vectors = self.most_vectors();
+        self.runs(inputs) * tiles_len(vectors, vectors, self.lanes)
     }
 
-    /// Floats of `m` of the largest group and block.
+    /// Floats of `m` of the largest block and group, at most.
     fn m_len(&self) -> usize {
-        let outputs = self.groups.windows(2).map(|g| self.out_blocks[g[1]] - self.out_blocks[g[0]]).max().unwrap_or(0);
-        ELEMENTS * self.m_stride(self.blocks().max().unwrap_or(0), outputs)
+        let vectors = self.most_vectors();
+        let blocks = self.groups.windows(2).map(|g| g[1] - g[0]).max().unwrap_or(0);
+        blocks * tiles_len(vectors, vectors, self.lanes)
     }
-}
-
-fn tune(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 /// An address that jobs share.
@@ -171,10 +159,29 @@ impl Winograd {
         Self { in_channels, out_channels, isa, layout, batch, plan }
     }
 
-    /// Whether this form is faster than the direct one.
+    /// Whether this form is faster than the direct one, by a count of cycles that was fitted to measurements.
+    ///
+    /// With AVX-512 on two cores it took 0.9 to 1.5 times the direct form's time at 8 channels, 0.65 to 0.8 at 16, 0.4 to
+    /// 0.5 at 32 to 256 and 0.6 at 512 on 32 x 32 pixels; the transforms cost as much as the products at about 16 channels.
+    /// It loses where tiles do not fill vectors (17 x 17 pixels, 16 channels: 1.4) and where there are too few of them for
+    /// the four times larger weights (8 x 8 pixels, batch 1: 1.5 to 2). With 1024 x 1024 channels on 16 x 16 pixels it took
+    /// 0.9 of the time, which its packing (15 ms instead of 4 ms) uses up. With AVX2 it took 0.7 at 8 channels and 1.3 at 4.
     #[must_use]
-    pub fn pays(_isa: Isa, in_channels: usize, out_channels: usize, _layout: PlaneLayout, _batch: usize) -> bool {
-        in_channels >= 8 && out_channels >= 8
+    pub fn pays(isa: Isa, in_channels: usize, out_channels: usize, layout: PlaneLayout, batch: usize) -> bool {
+        /// Cycles to bring the transformed weights of one pair of channels.
+        const WEIGHT: usize = 12;
+        /// Transformed weights, in floats, that no cache holds.
+        const MAX_WEIGHTS: usize = 32 << 20;
+        let lanes = lanes(isa);
+        // Cycles of the transform of a channel of a vector.
+        let transform = if isa == Isa::Avx512 { 300 } else { 150 };
+        let pairs = in_channels * out_channels;
+        let vectors = (batch * layout.height.div_ceil(TILE) * layout.width.div_ceil(lanes)).div_ceil(4);
+        // Two vectors of products a cycle; those of the tiles reach seven eighths of that.
+        let direct = 9 * pairs * layout.height * layout.width * batch / (2 * lanes);
+        let products = 21 * pairs * vectors;
+        let transforms = transform * (in_channels + out_channels) * vectors;
+        ELEMENTS * pairs <= MAX_WEIGHTS && products + transforms + WEIGHT * pairs < direct
     }
 
     /// Floats that [`Winograd::pack`] and [`Winograd::pack_transposed`] write.
@@ -260,7 +267,7 @@ impl Job<'_> {
             for_each_slot(plan.slots, blocks, |slot, block| {
                 let v = self.scratch.get().wrapping_add(slot * (v_len + m_len));
                 let units = self.units(block);
-                self.transform(&units, 0..self.op.in_channels, v);
+                self.transform(&units, 0..plan.runs(self.op.in_channels), v);
                 self.multiply(&units, 0..plan.groups.len() - 1, v, v.wrapping_add(v_len));
             });
             return;
@@ -268,8 +275,8 @@ impl Job<'_> {
         let parts = plan.in_parts;
         for_each_slot(plan.slots, blocks * parts, |_, job| {
             let (block, part) = (job / parts, job % parts);
-            let channels = self.op.in_channels;
-            let part = part * channels / parts..(part + 1) * channels / parts;
+            let runs = plan.runs(self.op.in_channels);
+            let part = part * runs / parts..(part + 1) * runs / parts;
             self.transform(&self.units(block), part, self.scratch.get().wrapping_add(block * v_len));
         });
         let m = self.scratch.get().wrapping_add(blocks * v_len);
@@ -283,10 +290,10 @@ impl Job<'_> {
     }
 
     /// The units of a block's vectors.
-    fn units(&self, block: usize) -> Vec<[Unit; 4]> {
+    fn units(&self, block: usize) -> Vec<Vector> {
         let plan = &self.op.plan;
         (plan.blocks[block]..plan.blocks[block + 1])
-            .map(|vector| std::array::from_fn(|u| self.unit(4 * vector + u)))
+            .map(|vector| Vector::new(std::array::from_fn(|u| self.unit(4 * vector + u)), plan.lanes))
             .collect()
     }
 
@@ -312,68 +319,53 @@ impl Job<'_> {
         even_parts(vectors, winograd_multiply::max_vectors(self.op.isa))
     }
 
-    /// Transforms some input channels of a block.
-    fn transform(&self, units: &[[Unit; 4]], channels: std::ops::Range<usize>, v: *mut f32) {
-        let (op, plan) = (self.op, &self.op.plan);
-        for panel in self.panels(units.len()).windows(2) {
-            let vectors = panel[1] - panel[0];
-            let run = Run {
-                plane_stride: op.layout.plane_stride(),
-                row_stride: op.layout.row_stride(),
-                channels: channels.len(),
-                vectors: &units[panel[0]..panel[1]],
-                element_stride: plan.v_stride(units.len(), op.in_channels),
-            };
-            let v = v.wrapping_add((panel[0] * op.in_channels + channels.start * vectors) * plan.lanes);
+    /// Transforms some runs of [`TOGETHER`] input channels of a block.
+    fn transform(&self, units: &[Vector], runs: std::ops::Range<usize>, v: *mut f32) {
+        let (op, panels) = (self.op, self.panels(units.len()));
+        for r in runs {
+            let channel = r * TOGETHER;
+            let run = self.tiles(units, &panels, TOGETHER.min(op.in_channels - channel));
+            let v = v.wrapping_add(r * tiles_len(units.len(), panels.len() - 1, op.plan.lanes));
             // SAFETY: `x` was checked against the plan; the scratch memory has room for the block, and this job alone writes
             // these channels of it.
-            unsafe { winograd_transform::transform_input(op.isa, &run, self.x.plane(0, channels.start), v) };
+            unsafe { winograd_transform::transform_input(op.isa, &run, self.x.plane(0, channel), v) };
         }
     }
 
+    fn tiles<'b>(&self, vectors: &'b [Vector], panels: &'b [usize], channels: usize) -> Run<'b> {
+        let layout = self.op.layout;
+        let (plane_stride, row_stride) = (layout.plane_stride(), layout.row_stride());
+        Run { plane_stride, row_stride, channels, vectors, panels }
+    }
+
     /// Multiplies and transforms back some groups of output channels of a block.
-    fn multiply(&self, units: &[[Unit; 4]], groups: std::ops::Range<usize>, v: *const f32, m: *mut f32) {
+    fn multiply(&self, units: &[Vector], groups: std::ops::Range<usize>, v: *const f32, m: *mut f32) {
         let (op, plan) = (self.op, &self.op.plan);
         let panels = self.panels(units.len());
         for group in groups {
             let blocks = &plan.out_blocks[plan.groups[group]..=plan.groups[group + 1]];
-            let (first, end) = (blocks[0], blocks[blocks.len() - 1]);
-            let m_stride = plan.m_stride(units.len(), end - first);
-            let product = Product {
-                v,
-                v_stride: plan.v_stride(units.len(), op.in_channels),
-                u: self.packed[first * op.in_channels * ELEMENTS..].as_ptr(),
-                m,
-                m_stride,
-                inputs: op.in_channels,
-                in_block: plan.in_block,
-                blocks,
-                panels: &panels,
-            };
+            let u = self.packed[blocks[0] * op.in_channels * ELEMENTS..].as_ptr();
+            let (inputs, in_block) = (op.in_channels, plan.in_block);
+            let product = Product { v, u, m, inputs, in_block, blocks, panels: &panels };
             // SAFETY: `v`, `u` and `m` have the room that the plan gave them; `m` is this job's own.
             unsafe { winograd_multiply::multiply(op.isa, &product) };
-            for panel in panels.windows(2) {
-                let m = m.wrapping_add(panel[0] * (end - first) * plan.lanes);
-                self.finish(&units[panel[0]..panel[1]], first..end, m_stride, m);
+            let mut m = m;
+            for block in blocks.windows(2) {
+                self.finish(units, &panels, block[0]..block[1], m);
+                m = m.wrapping_add(tiles_len(units.len(), panels.len() - 1, plan.lanes));
             }
         }
     }
 
-    /// Transforms a panel of some output channels back, and zeroes the borders next to it.
-    fn finish(&self, units: &[[Unit; 4]], channels: std::ops::Range<usize>, element_stride: usize, m: *const f32) {
+    /// Transforms a block of output channels back, and zeroes the borders next to it.
+    fn finish(&self, units: &[Vector], panels: &[usize], channels: std::ops::Range<usize>, m: *const f32) {
         let (op, layout) = (self.op, self.op.layout);
-        let run = Run {
-            plane_stride: layout.plane_stride(),
-            row_stride: layout.row_stride(),
-            channels: channels.len(),
-            vectors: units,
-            element_stride,
-        };
+        let run = self.tiles(units, panels, channels.len());
         let bias = if self.bias.0.is_null() { self.bias.0 } else { self.bias.0.wrapping_add(channels.start) };
         let finish = Finish { bias, relu: self.relu, accumulate: self.accumulate, pad: layout.pad };
         // SAFETY: `y` was checked against the plan; jobs write disjoint channels or units.
         unsafe { winograd_transform::transform_output(op.isa, &run, m, &finish, self.y.plane(0, channels.start)) };
-        for unit in units.iter().flatten().filter(|u| u.rows > 0) {
+        for unit in units.iter().flat_map(|v| &v.units).filter(|u| u.rows > 0) {
             let is_first = unit.rows == layout.height && unit.columns == layout.width;
             let is_last = unit.rows <= TILE && unit.columns <= op.plan.lanes;
             if !is_first && !is_last {
@@ -389,16 +381,17 @@ impl Job<'_> {
     }
 }
 
-/// Runs `job(slot, number)` for all numbers, at most `slots` together, each with a slot of its own.
+/// Runs `job(slot, number)` for all numbers, at most `slots` together, each with a slot of its own. Neighbours, which share
+/// rows of the input, mostly run one after the other.
 fn for_each_slot(slots: usize, jobs: usize, job: impl Fn(usize, usize) + Send + Sync) {
-    let next = AtomicUsize::new(0);
+    let (next, neighbours) = (AtomicUsize::new(0), (jobs / (8 * slots)).max(1));
     let chain = |slot: usize| {
         loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= jobs {
+            let first = next.fetch_add(neighbours, Ordering::Relaxed);
+            if first >= jobs {
                 break;
             }
-            job(slot, number);
+            (first..(first + neighbours).min(jobs)).for_each(|number| job(slot, number));
         }
     };
     if slots == 1 {

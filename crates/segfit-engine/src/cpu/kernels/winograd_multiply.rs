@@ -1,26 +1,22 @@
 //! The 36 matrix products of the Winograd convolution: for every element of the tiles, `m[out][tile] = sum over in of
 //! u[in][out] * v[in][tile]`.
 
-use super::winograd_transform::ELEMENTS;
+use super::winograd_transform::{ELEMENTS, TOGETHER, element_stride, tiles_len};
 use crate::cpu::simd::{Isa, Simd};
 use crate::dispatch;
 
 /// Some output channels of a block of tiles.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<'a> {
-    /// Transformed inputs `[element][panel][input][vector of the panel]`.
+    /// Transformed inputs `[run of TOGETHER inputs][panel][element][input][vector of the panel]`.
     pub v: *const f32,
-    /// Floats from one element to the next.
-    pub v_stride: usize,
     /// Transformed weights, in the order in which they are read: `[element][run of inputs][block][input][output]`.
     pub u: *const f32,
-    /// Results `[element][panel][output][vector of the panel]`.
+    /// Results `[block][panel][element][TOGETHER outputs][vector of the panel]`.
     pub m: *mut f32,
-    /// Floats from one element to the next.
-    pub m_stride: usize,
     /// Input channels.
     pub inputs: usize,
-    /// Input channels summed in one pass.
+    /// Input channels summed in one pass, a multiple of [`TOGETHER`].
     pub in_block: usize,
     /// Starts of the blocks of output channels and their end; only differences count.
     pub blocks: &'a [usize],
@@ -52,25 +48,29 @@ dispatch! {
 unsafe fn multiply_generic<S: Simd>(run: &Product<'_>) {
     let first = run.blocks[0];
     let outputs = run.blocks[run.blocks.len() - 1] - first;
+    let (panels, vectors_in_all) = (run.panels.len() - 1, run.panels[run.panels.len() - 1]);
+    let together = tiles_len(vectors_in_all, panels, S::LANES);
     let mut u = run.u;
     // SAFETY: the caller's.
     unsafe {
         for element in 0..ELEMENTS {
-            let (v, m) = (run.v.add(element * run.v_stride), run.m.add(element * run.m_stride));
             for input in (0..run.inputs).step_by(run.in_block) {
                 let inputs = run.in_block.min(run.inputs - input);
-                for panel in run.panels.windows(2) {
+                for (index, panel) in run.panels.windows(2).enumerate() {
                     let vectors = panel[1] - panel[0];
-                    let v = v.add((panel[0] * run.inputs + input * vectors) * S::LANES);
+                    let v = run.v.add(
+                        input / TOGETHER * together
+                            + tiles_len(panel[0], index, S::LANES)
+                            + element * element_stride(vectors, S::LANES),
+                    );
+                    let mut m = run.m;
                     for block in run.blocks.windows(2) {
-                        let tile = Tile {
-                            v,
-                            u: u.add((block[0] - first) * inputs),
-                            m: m.add((panel[0] * outputs + (block[0] - first) * vectors) * S::LANES),
-                            inputs,
-                            add: input > 0,
-                        };
-                        tile_of::<S>(block[1] - block[0], vectors, tile);
+                        let width = block[1] - block[0];
+                        let place = tiles_len(panel[0], index, S::LANES) + element * element_stride(vectors, S::LANES);
+                        let u = u.add((block[0] - first) * inputs);
+                        let tile = Tile { v, together, u, m: m.add(place), inputs, add: input > 0 };
+                        tile_of::<S>(width, vectors, tile);
+                        m = m.add(together);
                     }
                 }
                 u = u.add(outputs * inputs);
@@ -83,6 +83,8 @@ unsafe fn multiply_generic<S: Simd>(run: &Product<'_>) {
 #[derive(Clone, Copy)]
 struct Tile {
     v: *const f32,
+    /// Floats from one run of inputs to the next.
+    together: usize,
     u: *const f32,
     m: *mut f32,
     inputs: usize,
@@ -133,24 +135,43 @@ unsafe fn tile<S: Simd, const OC: usize, const WV: usize>(t: Tile) {
                 }
             }
         }
-        let (mut v, mut u) = (t.v, t.u);
-        for _ in 0..t.inputs {
-            let mut inputs = [S::zero(); WV];
-            for k in 0..WV {
-                inputs[k] = S::load(v.add(k * S::LANES));
-            }
-            for c in 0..OC {
-                let weight = S::splat(*u.add(c));
-                for k in 0..WV {
-                    sums[c][k] = S::fma(weight, inputs[k], sums[c][k]);
+        let (mut from, mut u) = (t.v, t.u);
+        for input in (0..t.inputs).step_by(TOGETHER) {
+            let count = TOGETHER.min(t.inputs - input);
+            if count == TOGETHER {
+                for c in 0..TOGETHER {
+                    step::<S, OC, WV>(from.add(c * WV * S::LANES), u.add(c * OC), &mut sums);
+                }
+            } else {
+                for c in 0..count {
+                    step::<S, OC, WV>(from.add(c * WV * S::LANES), u.add(c * OC), &mut sums);
                 }
             }
-            v = v.add(WV * S::LANES);
-            u = u.add(OC);
+            u = u.add(count * OC);
+            from = from.add(t.together);
         }
         for c in 0..OC {
             for k in 0..WV {
                 S::store(t.m.add((c * WV + k) * S::LANES), sums[c][k]);
+            }
+        }
+    }
+}
+
+/// Adds one input.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "index loops surely unroll, and inline with the instruction set")]
+unsafe fn step<S: Simd, const OC: usize, const WV: usize>(v: *const f32, u: *const f32, sums: &mut [[S::V; WV]; OC]) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut inputs = [S::zero(); WV];
+        for k in 0..WV {
+            inputs[k] = S::load(v.add(k * S::LANES));
+        }
+        for c in 0..OC {
+            let weight = S::splat(*u.add(c));
+            for k in 0..WV {
+                sums[c][k] = S::fma(weight, inputs[k], sums[c][k]);
             }
         }
     }

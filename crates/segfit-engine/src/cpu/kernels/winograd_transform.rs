@@ -8,6 +8,7 @@
 //! vector of tiles. Four loads, one of each unit, and a transposition inside of quarters give a vector of every column of
 //! the tiles: lane `4 k + u` belongs to tile `k` of unit `u`.
 
+use super::conv_tile::prefetch;
 use crate::cpu::simd::{Isa, Portable, Simd};
 use crate::dispatch;
 
@@ -16,6 +17,26 @@ pub const TILE: usize = 4;
 
 /// Elements of a transformed tile.
 pub const ELEMENTS: usize = 36;
+
+/// Channels from the one at work to the one whose pixels are asked for.
+const AHEAD: usize = 2;
+
+/// Channels whose transformed tiles lie together, `[element][channel][vector]`: few enough for the 36 places of a tile to
+/// lie in a dozen pages of memory, and enough for a product to read a run.
+pub const TOGETHER: usize = 8;
+
+/// Floats of transformed tiles `[panel][element][TOGETHER channels][vector of the panel]`; so also the place of a panel
+/// behind others of so many vectors.
+#[must_use]
+pub const fn tiles_len(vectors: usize, panels: usize, lanes: usize) -> usize {
+    ELEMENTS * (TOGETHER * vectors + panels) * lanes
+}
+
+/// Floats from one element of a panel to the next; one more vector keeps elements out of each other's cache sets.
+#[must_use]
+pub const fn element_stride(vectors: usize, lanes: usize) -> usize {
+    (TOGETHER * vectors + 1) * lanes
+}
 
 /// An instruction set that can transpose the 4 x 4 squares of four vectors.
 ///
@@ -123,7 +144,27 @@ pub struct Unit {
     pub columns: usize,
 }
 
-/// Planes and the units in them.
+/// A vector of tiles.
+#[derive(Clone, Copy, Debug)]
+pub struct Vector {
+    /// Where they lie.
+    pub units: [Unit; 4],
+    /// Whether some unit reaches beyond the image.
+    pub edge: bool,
+    /// Whether some unit is the last of its rows.
+    pub ends_rows: bool,
+}
+
+impl Vector {
+    /// The vector of four units of `lanes` pixels.
+    #[must_use]
+    pub fn new(units: [Unit; 4], lanes: usize) -> Self {
+        let edge = units.iter().any(|u| u.rows < TILE || u.columns < lanes);
+        Self { units, edge, ends_rows: units.iter().any(|u| u.columns <= lanes) }
+    }
+}
+
+/// Planes and the tiles in them.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
     /// Floats from one plane to the next.
@@ -132,15 +173,10 @@ pub struct Run<'a> {
     pub row_stride: usize,
     /// Channels to transform.
     pub channels: usize,
-    /// Units of every vector.
-    pub vectors: &'a [[Unit; 4]],
-    /// Floats from one element of the transformed tiles to the next.
-    pub element_stride: usize,
-}
-
-#[inline(always)]
-fn is_edge<S: Simd>(units: &[Unit; 4]) -> bool {
-    units.iter().any(|u| u.rows < TILE || u.columns < S::LANES)
+    /// The tiles.
+    pub vectors: &'a [Vector],
+    /// Starts of the panels of vectors that lie together in the transformed tiles, and their end.
+    pub panels: &'a [usize],
 }
 
 /// `Bt d` for one column.
@@ -181,7 +217,7 @@ unsafe fn output_column<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
 }
 
 dispatch! {
-    /// Writes `v[element][channel][vector]`, the elements of `Bt d B`.
+    /// Writes the elements of `Bt d B` of at most [`TOGETHER`] channels, `v[panel][element][channel][vector of the panel]`.
     ///
     /// # Safety
     /// The units lie inside planes of `x` with a border of at least one zero, with a line of readable floats behind; `v` has
@@ -193,14 +229,31 @@ dispatch! {
 unsafe fn input_generic<S: Quads>(run: &Run<'_>, x: *const f32, v: *mut f32) {
     // SAFETY: the caller's.
     unsafe {
+        for (index, panel) in run.panels.windows(2).enumerate() {
+            let vectors = &run.vectors[panel[0]..panel[1]];
+            let v = v.add(tiles_len(panel[0], index, S::LANES));
+            match vectors.len() {
+                3 => input_panel::<S, 3>(run, vectors, x, v),
+                2 => input_panel::<S, 2>(run, vectors, x, v),
+                1 => input_panel::<S, 1>(run, vectors, x, v),
+                n => unreachable!("panel of {n} vectors"),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn input_panel<S: Quads, const WV: usize>(run: &Run<'_>, vectors: &[Vector], x: *const f32, v: *mut f32) {
+    // SAFETY: the caller's.
+    unsafe {
         for c in 0..run.channels {
-            for (k, units) in run.vectors.iter().enumerate() {
-                let x = x.add(c * run.plane_stride);
-                let v = v.add((c * run.vectors.len() + k) * S::LANES);
-                if is_edge::<S>(units) {
-                    input_vector::<S, true>(run, units, x, v);
+            let x = x.add(c * run.plane_stride);
+            for (k, vector) in vectors.iter().enumerate() {
+                let v = v.add((c * WV + k) * S::LANES);
+                if vector.edge {
+                    input_vector::<S, WV, true>(run, &vector.units, x, v);
                 } else {
-                    input_vector::<S, false>(run, units, x, v);
+                    input_vector::<S, WV, false>(run, &vector.units, x, v);
                 }
             }
         }
@@ -209,23 +262,32 @@ unsafe fn input_generic<S: Quads>(run: &Run<'_>, x: *const f32, v: *mut f32) {
 
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "index loops surely unroll, and inline with the instruction set")]
-unsafe fn input_vector<S: Quads, const EDGE: bool>(run: &Run<'_>, units: &[Unit; 4], x: *const f32, v: *mut f32) {
+unsafe fn input_vector<S: Quads, const WV: usize, const EDGE: bool>(
+    run: &Run<'_>,
+    units: &[Unit; 4],
+    x: *const f32,
+    v: *mut f32,
+) {
     // SAFETY: the caller's. At the edge only pixels and the zeros right before them are read.
     unsafe {
-        let start: [*const f32; 4] = std::array::from_fn(|u| x.add(units[u].input).sub(run.row_stride + 1));
+        let mut p = [x; 4];
+        for u in 0..4 {
+            p[u] = x.add(units[u].input).sub(run.row_stride + 1);
+        }
         let mut t = [[S::zero(); 6]; 6];
         for r in 0..6 {
             let (mut left, mut right) = ([S::zero(); 4], [S::zero(); 4]);
             for u in 0..4 {
-                let p = start[u].wrapping_add(r * run.row_stride);
+                prefetch(p[u].wrapping_add(AHEAD * run.plane_stride + S::LANES));
                 if EDGE {
                     let columns = if r <= units[u].rows { units[u].columns + 1 } else { 0 };
-                    left[u] = S::load_first(p, columns);
-                    right[u] = S::load_first(p.wrapping_add(TILE), columns.saturating_sub(TILE));
+                    left[u] = S::load_first(p[u], columns);
+                    right[u] = S::load_first(p[u].wrapping_add(TILE), columns.saturating_sub(TILE));
                 } else {
-                    left[u] = S::load(p);
-                    right[u] = S::load(p.add(TILE));
+                    left[u] = S::load(p[u]);
+                    right[u] = S::load(p[u].add(TILE));
                 }
+                p[u] = p[u].wrapping_add(run.row_stride);
             }
             let [a, b, c, d] = S::transpose_quads(left);
             let [e, f] = S::transpose_quads_low(right);
@@ -234,7 +296,7 @@ unsafe fn input_vector<S: Quads, const EDGE: bool>(run: &Run<'_>, units: &[Unit;
         for j in 0..6 {
             let column = input_column::<S>([t[0][j], t[1][j], t[2][j], t[3][j], t[4][j], t[5][j]]);
             for i in 0..6 {
-                S::store(v.add((6 * i + j) * run.element_stride), column[i]);
+                S::store(v.add((6 * i + j) * element_stride(WV, S::LANES)), column[i]);
             }
         }
     }
@@ -254,7 +316,8 @@ pub struct Finish {
 }
 
 dispatch! {
-    /// Writes the pixels `At m A` of `m[element][channel][vector]`, and the zeros behind the rows that end in the units.
+    /// Writes the pixels `At m A` of a block of output channels, `m[panel][element][channel][vector of the panel]`, and the
+    /// zeros behind the rows that end in the units.
     ///
     /// # Safety
     /// The units lie inside planes of `y`, which nothing else touches; `m` holds everything.
@@ -265,17 +328,42 @@ dispatch! {
 unsafe fn output_generic<S: Quads>(run: &Run<'_>, m: *const f32, finish: &Finish, y: *mut f32) {
     // SAFETY: the caller's.
     unsafe {
+        for (index, panel) in run.panels.windows(2).enumerate() {
+            let vectors = &run.vectors[panel[0]..panel[1]];
+            let m = m.add(tiles_len(panel[0], index, S::LANES));
+            match vectors.len() {
+                3 => output_panel::<S, 3>(run, vectors, m, finish, y),
+                2 => output_panel::<S, 2>(run, vectors, m, finish, y),
+                1 => output_panel::<S, 1>(run, vectors, m, finish, y),
+                n => unreachable!("panel of {n} vectors"),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn output_panel<S: Quads, const WV: usize>(
+    run: &Run<'_>,
+    vectors: &[Vector],
+    m: *const f32,
+    finish: &Finish,
+    y: *mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
         for c in 0..run.channels {
             let bias = S::splat(if finish.bias.is_null() { 0.0 } else { *finish.bias.add(c) });
-            for (k, units) in run.vectors.iter().enumerate() {
-                let m = m.add((c * run.vectors.len() + k) * S::LANES);
-                let y = y.add(c * run.plane_stride);
-                if is_edge::<S>(units) || finish.accumulate {
-                    output_vector::<S, true>(run, units, m, bias, finish, y);
+            let y = y.add(c * run.plane_stride);
+            for (k, vector) in vectors.iter().enumerate() {
+                let m = m.add((c * WV + k) * S::LANES);
+                if vector.edge || finish.accumulate {
+                    output_vector::<S, WV, true>(run, &vector.units, m, bias, finish, y);
                 } else {
-                    output_vector::<S, false>(run, units, m, bias, finish, y);
+                    output_vector::<S, WV, false>(run, &vector.units, m, bias, finish, y);
                 }
-                zero_behind::<S>(run, units, finish.pad, y);
+                if vector.ends_rows {
+                    zero_behind::<S>(run, &vector.units, finish.pad, y);
+                }
             }
         }
     }
@@ -283,7 +371,7 @@ unsafe fn output_generic<S: Quads>(run: &Run<'_>, m: *const f32, finish: &Finish
 
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "index loops surely unroll, and inline with the instruction set")]
-unsafe fn output_vector<S: Quads, const SPECIAL: bool>(
+unsafe fn output_vector<S: Quads, const WV: usize, const SPECIAL: bool>(
     run: &Run<'_>,
     units: &[Unit; 4],
     m: *const f32,
@@ -297,7 +385,7 @@ unsafe fn output_vector<S: Quads, const SPECIAL: bool>(
         for j in 0..6 {
             let mut column = [S::zero(); 6];
             for i in 0..6 {
-                column[i] = S::load(m.add((6 * i + j) * run.element_stride));
+                column[i] = S::load(m.add((6 * i + j) * element_stride(WV, S::LANES)));
             }
             if j == 1 {
                 // Element (1, 1) has the weight one in every output.
@@ -308,30 +396,29 @@ unsafe fn output_vector<S: Quads, const SPECIAL: bool>(
                 t[i][j] = column[i];
             }
         }
+        let mut to = [y; 4];
+        for u in 0..4 {
+            to[u] = y.add(units[u].output);
+        }
         for i in 0..4 {
             let pixels = S::transpose_quads(output_column::<S>(t[i]));
             for u in 0..4 {
-                let to = y.wrapping_add(units[u].output + i * run.row_stride);
-                let n = if !SPECIAL {
-                    S::LANES
-                } else if i < units[u].rows {
-                    units[u].columns
-                } else {
-                    0
-                };
+                prefetch(to[u].wrapping_add(AHEAD * run.plane_stride));
+                let n = if i < units[u].rows { units[u].columns } else { 0 };
                 let mut value = pixels[u];
                 if SPECIAL && finish.accumulate {
-                    value = S::add(S::load_first(to, n), value);
+                    value = S::add(S::load_first(to[u], n), value);
                 }
                 if finish.relu {
                     // This order of the operands lets a NaN through.
                     value = S::max(S::zero(), value);
                 }
                 if SPECIAL {
-                    S::store_first(to, n, value);
+                    S::store_first(to[u], n, value);
                 } else {
-                    S::store(to, value);
+                    S::store(to[u], value);
                 }
+                to[u] = to[u].wrapping_add(run.row_stride);
             }
         }
     }

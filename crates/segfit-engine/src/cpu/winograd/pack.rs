@@ -41,9 +41,7 @@ pub(super) fn pack(op: &Winograd, weight: &[f32], packed: &mut [f32], order: Ord
         let outputs = plan.out_blocks[plan.groups[group + 1]] - first;
         let block = plan.out_blocks[block]..plan.out_blocks[block + 1];
         let inputs = run * plan.in_block..((run + 1) * plan.in_block).min(op.in_channels);
-        let start = first * op.in_channels * ELEMENTS
-            + outputs * inputs.start
-            + (block.start - first) * inputs.len();
+        let start = first * op.in_channels * ELEMENTS + outputs * inputs.start + (block.start - first) * inputs.len();
         // SAFETY: the run's places in the array of `packed_len` floats, which no other run writes.
         unsafe { pack_block(op, weight, order, block, inputs, to.get().add(start), outputs * op.in_channels) };
     };

@@ -247,3 +247,21 @@ fn results_are_the_same_bits_for_any_number_of_threads() {
 fn planes_without_a_border_are_refused() {
     let _ = Winograd::new(Isa::Portable, 1, 1, PlaneLayout { height: 4, width: 4, pad: 0 }, 1);
 }
+
+#[test]
+fn it_pays_where_it_was_measured_faster() {
+    let pays = |batch, inputs, outputs, size| {
+        let layout = PlaneLayout { height: size, width: size, pad: 1 };
+        Winograd::pays(Isa::Avx512, inputs, outputs, layout, batch)
+    };
+    for (batch, inputs, outputs, size) in
+        [(1, 16, 16, 256), (4, 16, 16, 128), (1, 64, 64, 256), (1, 256, 256, 16), (4, 128, 128, 8), (1, 1024, 512, 32)]
+    {
+        assert!(pays(batch, inputs, outputs, size), "{inputs} {outputs} {size}");
+    }
+    for (batch, inputs, outputs, size) in
+        [(4, 8, 8, 256), (1, 3, 16, 256), (4, 16, 16, 17), (1, 64, 64, 8), (1, 512, 512, 8), (1, 1024, 1024, 16)]
+    {
+        assert!(!pays(batch, inputs, outputs, size), "{inputs} {outputs} {size}");
+    }
+}
