@@ -16,5 +16,6 @@ pub mod simd;
 pub mod team;
 #[cfg(test)]
 pub(crate) mod trial;
+pub mod winograd;
 
 pub use executor::CpuBackend;

@@ -9,3 +9,5 @@ pub mod norm_rows;
 pub mod pool_rows;
 pub mod transpose;
 pub mod up_tile;
+pub mod winograd_multiply;
+pub mod winograd_transform;
