@@ -10,7 +10,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::prelude::*;
 use segfit::network::layout::PlaneLayout;
 
 use super::kernels::winograd_multiply::{self, Product};
@@ -18,6 +17,7 @@ use super::kernels::winograd_transform::{self, ELEMENTS, Finish, Run, TILE, TOGE
 use super::ordered::zero_ends;
 use super::planes::Planes;
 use super::simd::Isa;
+use super::team;
 
 mod pack;
 #[cfg(test)]
@@ -81,7 +81,7 @@ impl Plan {
         /// Transformed weights, in floats, that the second cache can read again for every panel.
         const SMALL_WEIGHTS: usize = 600 * 1024;
         const WORTH_WAKING: usize = 1 << 20;
-        let threads = rayon::current_num_threads();
+        let threads = team::size();
         let lanes = lanes(isa);
         let units_per_row = layout.width.div_ceil(lanes);
         let vectors = (batch * layout.height.div_ceil(TILE) * units_per_row).div_ceil(4);
@@ -397,6 +397,6 @@ fn for_each_slot(slots: usize, jobs: usize, job: impl Fn(usize, usize) + Send + 
     if slots == 1 {
         chain(0);
     } else {
-        (0..slots).into_par_iter().with_max_len(1).for_each(chain);
+        team::for_each(slots, chain);
     }
 }

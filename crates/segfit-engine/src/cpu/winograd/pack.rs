@@ -3,17 +3,13 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{Shared, Winograd};
 use crate::cpu::kernels::transpose::interleave_8;
 use crate::cpu::kernels::winograd_transform::{ELEMENTS, transform_weights};
+use crate::cpu::ordered::for_each;
 
 /// Taps of a kernel.
 const TAPS: usize = 9;
-
-/// Weights of fewer floats are packed by one thread.
-const PARALLEL: usize = 1 << 14;
 
 /// Input channels transformed together.
 const INPUTS: usize = 32;
@@ -45,11 +41,7 @@ pub(super) fn pack(op: &Winograd, weight: &[f32], packed: &mut [f32], order: Ord
         // SAFETY: the run's places in the array of `packed_len` floats, which no other run writes.
         unsafe { pack_block(op, weight, order, block, inputs, to.get().add(start), outputs * op.in_channels) };
     };
-    if weight.len() < PARALLEL {
-        (0..blocks.len() * runs).for_each(pack_run);
-    } else {
-        (0..blocks.len() * runs).into_par_iter().for_each(pack_run);
-    }
+    for_each(blocks.len() * runs, weight.len(), pack_run);
 }
 
 /// Packs a block of outputs and a run of inputs; `to` is their place in the first element.
