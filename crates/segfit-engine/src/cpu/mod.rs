@@ -13,6 +13,7 @@ pub mod ordered;
 pub mod planes;
 pub mod relu;
 pub mod simd;
+pub mod strided;
 #[cfg(test)]
 pub(crate) mod trial;
 
