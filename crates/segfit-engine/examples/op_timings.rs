@@ -63,7 +63,7 @@ fn layer(isa: Isa, batch: usize, c: usize, size: usize) {
     let mut parts = batch_norm::Partials::of(&z);
     report("batch norm + ReLU, forward", n, || {
         batch_norm::forward_train(
-            isa, &z, &y, &gamma, &beta, true, 1e-5, 0.1, &mut a, &mut b, &mut m, &mut s, &mut parts,
+            isa, &z, &y, None, &gamma, &beta, true, 1e-5, 0.1, &mut a, &mut b, &mut m, &mut s, &mut parts,
         );
     });
     let (m, s) = (m, s);
@@ -108,7 +108,7 @@ fn transposed(isa: Isa, batch: usize, channels: Channels, size: usize) {
     let show = |what: &str, ns: f64| println!("  {what:<34} {:9.1} us  {:7.1}", ns / 1000.0, macs / ns);
     show("forward", best(|| up::forward(isa, &x, &packed, &bias, false, &y, &mut scratch)));
     show("backward, data", best(|| up::backward_data(isa, &dy, &w, &dx, false, &mut scratch)));
-    show("backward, weights", best(|| up::backward_weights(isa, &x, &dy, &mut dw, &mut db, &mut scratch)));
+    show("backward, weights", best(|| up::backward_weights(isa, &x, &dy, &mut dw, Some(&mut db), &mut scratch)));
 }
 
 fn run(isa: Isa) {

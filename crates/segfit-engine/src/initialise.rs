@@ -1,7 +1,7 @@
 //! Initial weights.
 
 use segfit::Result;
-use segfit::network::{NetworkSpec, Op, ParameterKind};
+use segfit::network::{NetworkSpec, ParameterKind};
 use segfit::random::Stream;
 
 use crate::state::{ParameterLayout, Weights};
@@ -10,7 +10,7 @@ const PURPOSE: u64 = 0x0077_6569_6768_7473;
 
 /// Weights drawn from N(0, 2 / fan-in) (He et al. 2015), biases and shifts 0, scales 1, running means 0, variances 1.
 ///
-/// The fan-in of a transposed convolution with kernel = stride is its number of input channels. Every parameter has a
+/// [`segfit::network::Parameter::fan_in`] says what the fan-in is. Every parameter has a
 /// random stream of its own, named by `seed` and its position.
 ///
 /// # Errors
@@ -22,8 +22,8 @@ pub fn initialise(spec: &NetworkSpec, seed: u64) -> Result<Weights> {
         let range = range.clone();
         match parameter.kind {
             ParameterKind::Weight => {
-                let transposed = matches!(spec.layers[parameter.layer].op, Op::ConvTranspose2d { .. });
-                let deviation = (2.0 / parameter.fan_in(transposed) as f32).sqrt();
+                let fan_in = parameter.fan_in(&spec.layers[parameter.layer].op);
+                let deviation = (2.0 / fan_in as f32).sqrt();
                 let mut stream = Stream::new(&[PURPOSE, seed, i as u64]);
                 weights.trained[range].fill_with(|| deviation * stream.normal());
             }

@@ -191,8 +191,12 @@ fn describe(op: &Op) -> String {
     let by = |kernel: &[usize]| kernel.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
     match op {
         Op::Input { .. } => "input".into(),
-        Op::Conv2d { kernel, .. } => format!("convolution {}", by(kernel)),
-        Op::ConvTranspose2d { kernel, .. } => format!("transposed convolution {}", by(kernel)),
+        Op::Conv2d { kernel, groups, .. } => {
+            let parts = if *groups == 1 { String::new() } else { format!(" in {groups} groups") };
+            format!("convolution {}{}{parts}", by(kernel), extras(op))
+        }
+        Op::DepthwiseConv2d { kernel, .. } => format!("depthwise convolution {}{}", by(kernel), extras(op)),
+        Op::ConvTranspose2d { kernel, .. } => format!("transposed convolution {}{}", by(kernel), extras(op)),
         Op::BatchNorm { .. } => "batch norm".into(),
         Op::Relu => "ReLU".into(),
         Op::MaxPool { kernel } => format!("max-pooling {}", by(kernel)),
@@ -202,6 +206,20 @@ fn describe(op: &Op) -> String {
             .and_then(|v| v["op"].as_str().map(str::to_string))
             .unwrap_or_else(|| "other".into()),
     }
+}
+
+/// What a convolution has beyond the usual: stride (other than the kernel, if transposed), dilation.
+fn extras(op: &Op) -> String {
+    let Some(g) = op.geometry() else { return String::new() };
+    let by = |n: [usize; 2]| if n[0] == n[1] { n[0].to_string() } else { format!("{}x{}", n[0], n[1]) };
+    let mut text = String::new();
+    if g.stride != (if g.transposed { g.kernel } else { [1, 1] }) {
+        text += &format!(" stride {}", by(g.stride));
+    }
+    if g.dilation != [1, 1] {
+        text += &format!(" dilation {}", by(g.dilation));
+    }
+    text
 }
 
 fn list(global: &Global) -> Result<()> {

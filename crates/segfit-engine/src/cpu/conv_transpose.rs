@@ -1,4 +1,4 @@
-//! Transposed convolution with a 2x2 kernel and stride 2: h x w becomes 2h x 2w.
+//! Transposed convolution with a 2x2 kernel and stride 2: h x w becomes 2h x 2w. `strided` has the other shapes.
 //!
 //! `y[oc, 2i + a, 2j + b] = bias[oc] + sum over ic of x[ic, i, j] * w[ic, oc, a, b]`, with PyTorch's weight layout
 //! `[in_channels][out_channels][2][2]`. Narrow layers run in register tiles; wide ones as matrix products on whole planes
@@ -301,18 +301,25 @@ fn backward_data_wide(isa: Isa, dy: &Planes, weights: &[f32], dx: &Planes, accum
 }
 
 /// Overwrites dw\[ic, oc, a, b] = sum over images and pixels of x\[ic, i, j] * dy\[oc, 2i + a, 2j + b], and db\[oc] = sum of
-/// dy\[oc]. `scratch` holds at least [`backward_weights_scratch_len`] floats.
+/// dy\[oc] if it is wanted. `scratch` holds at least [`backward_weights_scratch_len`] floats.
 ///
 /// # Panics
 /// When shapes or lengths do not fit.
-pub fn backward_weights(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: &mut [f32], scratch: &mut [f32]) {
+pub fn backward_weights(
+    isa: Isa,
+    x: &Planes,
+    dy: &Planes,
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+    scratch: &mut [f32],
+) {
     let channels = check(x, dy, dw.len());
-    assert_eq!(db.len(), dy.channels);
+    assert!(db.as_ref().is_none_or(|db| db.len() == dy.channels));
     if channels.wide_weights() {
         return backward_weights_wide(isa, x, dy, dw, db, scratch);
     }
     let pieces = weight_pieces(x.layout);
-    let (parts, len, stride) = (x.batch * pieces.per_plane, dw.len() + db.len(), 4 * dy.channels);
+    let (parts, len, stride) = (x.batch * pieces.per_plane, dw.len() + dy.channels, 4 * dy.channels);
     let partial = Slots::new(&mut scratch[..parts * len]);
     for_each(parts * dy.channels, work(x, dy), |k| {
         let (part, o) = (k / dy.channels, k % dy.channels);
@@ -329,20 +336,29 @@ pub fn backward_weights(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: &
             up_backward_weights(isa, from, x.channels, g, up_rows(x, dy, rows), to, stride, bias);
         }
     });
-    for (i, d) in dw.iter_mut().chain(db).enumerate() {
+    for (i, d) in dw.iter_mut().chain(db.into_iter().flatten()).enumerate() {
         *d = (0..parts).map(|part| f64::from(scratch[part * len + i])).sum::<f64>() as f32;
     }
 }
 
-fn backward_weights_wide(isa: Isa, x: &Planes, dy: &Planes, dw: &mut [f32], db: &mut [f32], scratch: &mut [f32]) {
+fn backward_weights_wide(
+    isa: Isa,
+    x: &Planes,
+    dy: &Planes,
+    dw: &mut [f32],
+    mut db: Option<&mut [f32]>,
+    scratch: &mut [f32],
+) {
     let (pieces, taps) = (wide_pieces(x.layout), 4 * dy.channels);
-    db.fill(0.0);
-    let (dw, db) = (Slots::new(dw), Slots::new(db));
+    if let Some(db) = &mut db {
+        db.fill(0.0);
+    }
+    let (dw, db) = (Slots::new(dw), db.map(Slots::new));
     for piece in 0..x.batch * pieces.per_plane {
         let (image, rows) = (piece / pieces.per_plane, pieces.rows_of(piece));
         let len = (rows.1 - rows.0) * x.layout.row_stride();
         let phases = &mut scratch[..taps * len];
-        gather(isa, x, dy, (image, rows), &Slots::new(phases), Some(&db));
+        gather(isa, x, dy, (image, rows), &Slots::new(phases), db.as_ref());
         let phases = &*phases;
         let across = taps.div_ceil(BLOCK);
         for_each(x.channels.div_ceil(BLOCK) * across, usize::MAX, |b| {
@@ -431,7 +447,10 @@ mod tests {
         backward_data(isa, &dy.planes, &p.w, &dx.planes, before.is_some(), &mut scratch);
         let mut scratch = vec![f32::NAN; backward_weights_scratch_len(c, p.batch, layout)];
         let (mut dw, mut db) = (vec![9.0; c.weights()], vec![9.0; c.output]);
-        backward_weights(isa, &x.planes, &dy.planes, &mut dw, &mut db, &mut scratch);
+        let mut alone = dw.clone();
+        backward_weights(isa, &x.planes, &dy.planes, &mut alone, None, &mut scratch);
+        backward_weights(isa, &x.planes, &dy.planes, &mut dw, Some(&mut db), &mut scratch);
+        assert_eq!(dw, alone, "the bias gradient changes nothing else");
         assert!(y.is_intact() && dx.is_intact());
         [y.planes.read_dense(), dx.planes.read_dense(), dw, db]
     }

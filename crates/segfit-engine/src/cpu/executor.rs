@@ -194,7 +194,7 @@ impl CpuExecutor {
                 let (x, y) = (self.tensors[x], self.tensors[y]);
                 let bias = &self.state.trained;
                 let convolution = self.convolutions[layer].as_mut().expect("compiled with the schedule");
-                convolution.forward(relu, bias, &x, &y, &mut self.scratch);
+                return convolution.forward(relu, bias, &x, &y, pooled.as_ref(), &mut self.scratch);
             }
             Step::Normalise { layer, relu, x, y } => {
                 let (x, y) = (self.tensors[x], self.tensors[y]);
@@ -255,9 +255,6 @@ impl CpuExecutor {
 
     fn run_training(&mut self, training: TrainingSpec, images: &[f32], targets: &[u8], rate: f32) -> LossValue {
         self.tensors[self.schedule.input].write_dense(images);
-        for convolution in self.convolutions.iter_mut().flatten() {
-            convolution.pack(&self.state.trained);
-        }
         let mut loss = None;
         self.run_forward(|this, logits, gradient| {
             loss = Some(this.run_loss(training.loss, logits, gradient, targets));

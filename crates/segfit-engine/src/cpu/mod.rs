@@ -6,6 +6,7 @@ pub mod conv_transpose;
 mod convolution;
 pub mod copy;
 mod executor;
+mod form;
 pub mod kernels;
 pub mod max_pool;
 mod normalisation;
@@ -13,6 +14,7 @@ pub mod ordered;
 pub mod planes;
 pub mod relu;
 pub mod simd;
+pub mod strided;
 pub mod team;
 #[cfg(test)]
 pub(crate) mod trial;

@@ -52,7 +52,7 @@ pub fn parameters(spec: &NetworkSpec) -> Result<u64> {
 }
 
 /// Multiply-accumulates of the convolutions for one image of `size` x `size` pixels: for each output value of a
-/// convolution, input channels x kernel area; for each input value of a transposed convolution, output channels x
+/// convolution, input channels of its group x kernel area; for each input value of a transposed convolution, output channels x
 /// kernel area. Biases, norms, activations and pooling are not counted, as is usual.
 ///
 /// # Errors
@@ -70,15 +70,14 @@ pub fn layer_macs(spec: &NetworkSpec, size: usize) -> Result<Vec<u64>> {
     let of_layer = |i: usize| {
         let out = &shapes.tensors[i];
         let input = shapes.inputs[i].first().map(|&j| &shapes.tensors[j]);
-        match (&spec.layers[i].op, input) {
-            (Op::Conv2d { kernel, .. }, Some(input)) => {
-                out.pixels() * out.channels * input.channels * kernel.iter().product::<usize>()
-            }
-            (Op::ConvTranspose2d { kernel, .. }, Some(input)) => {
-                input.pixels() * input.channels * out.channels * kernel.iter().product::<usize>()
-            }
-            _ => 0,
-        }
+        let (Some(geometry), Some(input)) = (spec.layers[i].op.geometry(), input) else { return 0 };
+        let inputs_of_each = match spec.layers[i].op {
+            Op::Conv2d { groups, .. } => input.channels / groups,
+            Op::DepthwiseConv2d { .. } => 1,
+            _ => input.channels,
+        };
+        let pixels = if geometry.transposed { input.pixels() } else { out.pixels() };
+        pixels * out.channels * inputs_of_each * geometry.area()
     };
     Ok((0..spec.layers.len()).map(|i| of_layer(i) as u64).collect())
 }

@@ -1,6 +1,7 @@
 //! Networks as data: layers, channel groups, shapes, and the order and memory in which they are executed.
 
 pub mod families;
+mod geometry;
 pub mod layout;
 mod narrow;
 mod parameters;
@@ -8,6 +9,7 @@ pub mod schedule;
 mod shape;
 mod spec;
 
+pub use geometry::{Axis, Geometry, Tap};
 pub use narrow::Widths;
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::spec::{GroupKind, NetworkSpec};
+use super::spec::{GroupKind, NetworkSpec, Op};
 use crate::error::{Error, Result};
 
 /// Channels by group name.
@@ -38,14 +38,40 @@ impl NetworkSpec {
     /// # Errors
     /// As [`Self::with_widths`].
     pub fn with_multiplier(&self, factor: f64) -> Result<Self> {
+        let multiples = self.channel_multiples()?;
         let widths = self
             .groups
             .iter()
-            .filter(|g| g.kind == GroupKind::Free)
-            .map(|g| (g.name.clone(), round_channels(g.channels as f64 * factor, g.divisible_by)))
+            .zip(multiples)
+            .filter(|(g, _)| g.kind == GroupKind::Free)
+            .map(|(g, multiple)| (g.name.clone(), round_channels(g.channels as f64 * factor, multiple)))
             .collect();
         self.with_widths(&widths)
     }
+
+    /// For each group, a number whose multiples every layer accepts: `divisible_by` and the parts of the grouped
+    /// convolutions that read or make its channels.
+    ///
+    /// # Errors
+    /// When the network does not fit together.
+    pub fn channel_multiples(&self) -> Result<Vec<usize>> {
+        let shapes = self.smallest_shapes()?;
+        let mut multiples: Vec<usize> = self.groups.iter().map(|g| g.divisible_by).collect();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let Op::Conv2d { groups, .. } = layer.op else { continue };
+            let tensors = shapes.inputs[i].iter().copied().chain([i]);
+            for segment in tensors.flat_map(|t| &shapes.tensors[t].segments) {
+                let needed = groups / greatest_common_divisor(groups, segment.multiple);
+                let multiple = &mut multiples[segment.group];
+                *multiple *= needed / greatest_common_divisor(*multiple, needed);
+            }
+        }
+        Ok(multiples)
+    }
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Nearest positive multiple of `divisor`.

@@ -1,13 +1,12 @@
 //! The parameters of a network, in one fixed order: what is counted is what is stored, trained and exported.
 
-use super::shape::Shapes;
 use super::spec::{NetworkSpec, Op};
 use crate::error::Result;
 
 /// What a parameter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterKind {
-    /// Convolution weight: `[out][in][k][k]`, or `[in][out][k][k]` when transposed.
+    /// Convolution weight: `[out][in / groups][k][k]`, or `[in][out][k][k]` when transposed.
     Weight,
     /// Bias of a convolution, one per output channel.
     Bias,
@@ -55,12 +54,16 @@ impl Parameter {
         self.len() == 0
     }
 
-    /// Values that feed one output value: the fan-in that initialisation scales by.
+    /// Values that feed one output value: the fan-in that initialisation scales by. `op` is its layer's.
+    ///
+    /// In a transposed convolution each output pixel meets one kernel position in `stride` along each axis, on average.
     #[must_use]
-    pub fn fan_in(&self, transposed: bool) -> usize {
-        match self.kind {
-            ParameterKind::Weight if transposed => self.shape[0],
-            ParameterKind::Weight => self.shape[1..].iter().product(),
+    pub fn fan_in(&self, op: &Op) -> usize {
+        match (self.kind, op.geometry()) {
+            (ParameterKind::Weight, Some(g)) if g.transposed => {
+                (self.shape[0] * g.area() / (g.stride[0] * g.stride[1])).max(1)
+            }
+            (ParameterKind::Weight, _) => self.shape[1..].iter().product(),
             _ => 1,
         }
     }
@@ -72,8 +75,7 @@ impl NetworkSpec {
     /// # Errors
     /// When the shapes do not fit.
     pub fn parameters(&self) -> Result<Vec<Parameter>> {
-        let multiple = self.input_multiple();
-        let shapes = Shapes::infer(self, multiple, multiple)?;
+        let shapes = self.smallest_shapes()?;
         let mut list = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
             let out = shapes.tensors[i].channels;
@@ -82,8 +84,14 @@ impl NetworkSpec {
                 list.push(Parameter { layer: i, name: format!("{}.{suffix}", layer.name), kind, shape });
             };
             match &layer.op {
-                Op::Conv2d { kernel, bias, .. } => {
-                    push("weight", ParameterKind::Weight, vec![out, input, kernel[0], kernel[1]]);
+                Op::Conv2d { kernel, groups, bias, .. } => {
+                    push("weight", ParameterKind::Weight, vec![out, input / groups, kernel[0], kernel[1]]);
+                    if *bias {
+                        push("bias", ParameterKind::Bias, vec![out]);
+                    }
+                }
+                Op::DepthwiseConv2d { kernel, bias, .. } => {
+                    push("weight", ParameterKind::Weight, vec![out, 1, kernel[0], kernel[1]]);
                     if *bias {
                         push("bias", ParameterKind::Bias, vec![out]);
                     }

@@ -79,18 +79,20 @@ fn infer_one(spec: &NetworkSpec, layer: &Layer, inputs: &[&TensorShape], image: 
     }
     match &layer.op {
         Op::Input { group } => fresh(spec, group, image.0, image.1),
-        Op::Conv2d { group, kernel, padding, .. } => {
-            let (kernel, padding) = (pair(kernel)?, pair(padding)?);
-            let height = (inputs[0].height + 2 * padding.0).checked_sub(kernel.0 - 1).filter(|&n| n > 0);
-            let width = (inputs[0].width + 2 * padding.1).checked_sub(kernel.1 - 1).filter(|&n| n > 0);
-            match (height, width) {
-                (Some(h), Some(w)) => fresh(spec, group, h, w),
-                _ => Err("the kernel is larger than its input".into()),
-            }
+        Op::Conv2d { group, groups, .. } => {
+            let (height, width) = output_size(layer, inputs[0])?;
+            let made = fresh(spec, group, height, width)?;
+            divides(*groups, inputs[0].channels, "input")?;
+            divides(*groups, made.channels, "output")?;
+            Ok(made)
         }
-        Op::ConvTranspose2d { group, kernel, .. } => {
-            let kernel = pair(kernel)?;
-            fresh(spec, group, inputs[0].height * kernel.0, inputs[0].width * kernel.1)
+        Op::DepthwiseConv2d { .. } => {
+            let (height, width) = output_size(layer, inputs[0])?;
+            Ok(TensorShape { height, width, ..inputs[0].clone() })
+        }
+        Op::ConvTranspose2d { group, .. } => {
+            let (height, width) = output_size(layer, inputs[0])?;
+            fresh(spec, group, height, width)
         }
         Op::BatchNorm { .. } | Op::Relu => Ok(inputs[0].clone()),
         Op::MaxPool { kernel } => {
@@ -121,6 +123,21 @@ fn fresh(spec: &NetworkSpec, group: &str, height: usize, width: usize) -> Inferr
     let index = spec.groups.iter().position(|g| g.name == group).ok_or_else(|| format!("no group {group}"))?;
     let channels = spec.groups[index].channels;
     Ok(TensorShape { segments: vec![Segment { group: index, multiple: 1 }], channels, height, width })
+}
+
+/// Height and width of a convolution's output.
+fn output_size(layer: &Layer, input: &TensorShape) -> std::result::Result<(usize, usize), String> {
+    let geometry = layer.op.geometry().ok_or(
+        "every spatial list needs two numbers, kernel, stride and dilation at least 1, output_padding less than the stride",
+    )?;
+    geometry.output_size((input.height, input.width))
+}
+
+fn divides(groups: usize, channels: usize, side: &str) -> std::result::Result<(), String> {
+    if groups > 0 && channels.is_multiple_of(groups) {
+        return Ok(());
+    }
+    Err(format!("{channels} {side} channels cannot be divided into {groups} groups"))
 }
 
 fn pair(list: &[usize]) -> std::result::Result<(usize, usize), String> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::geometry::{self, Geometry};
 use super::shape::Shapes;
 use crate::error::{Error, Result};
 
@@ -57,6 +58,22 @@ fn is_one(n: &usize) -> bool {
     *n == 1
 }
 
+fn ones() -> Vec<usize> {
+    vec![1; 2]
+}
+
+fn are_ones(list: &[usize]) -> bool {
+    list.iter().all(|&n| n == 1)
+}
+
+fn zeros() -> Vec<usize> {
+    vec![0; 2]
+}
+
+fn are_zeros(list: &[usize]) -> bool {
+    list.iter().all(|&n| n == 0)
+}
+
 /// Who decides a group's number of channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,23 +107,56 @@ pub enum Op {
         /// Group of its channels.
         group: String,
     },
-    /// Convolution, stride 1 unless stated.
+    /// Convolution (PyTorch's `Conv2d`).
     Conv2d {
         /// Group of the output channels.
         group: String,
         /// Kernel size.
         kernel: Vec<usize>,
+        /// Step of the kernel; ones when absent.
+        #[serde(default = "ones", skip_serializing_if = "are_ones")]
+        stride: Vec<usize>,
         /// Zeros added on each side.
         padding: Vec<usize>,
+        /// Distance of neighbouring kernel positions; ones when absent.
+        #[serde(default = "ones", skip_serializing_if = "are_ones")]
+        dilation: Vec<usize>,
+        /// Parts into which input and output channels are divided, each part seeing its own only; one when absent.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        groups: usize,
         /// Whether there is a bias per output channel.
         bias: bool,
     },
-    /// Transposed convolution with kernel = stride.
+    /// Convolution of every channel with a kernel of its own; the output has the input's channels.
+    DepthwiseConv2d {
+        /// Kernel size.
+        kernel: Vec<usize>,
+        /// Step of the kernel; ones when absent.
+        #[serde(default = "ones", skip_serializing_if = "are_ones")]
+        stride: Vec<usize>,
+        /// Zeros added on each side.
+        padding: Vec<usize>,
+        /// Distance of neighbouring kernel positions; ones when absent.
+        #[serde(default = "ones", skip_serializing_if = "are_ones")]
+        dilation: Vec<usize>,
+        /// Whether there is a bias per channel.
+        bias: bool,
+    },
+    /// Transposed convolution (PyTorch's `ConvTranspose2d`).
     ConvTranspose2d {
         /// Group of the output channels.
         group: String,
-        /// Kernel size and stride.
+        /// Kernel size.
         kernel: Vec<usize>,
+        /// Step of the output; empty (absent in files): the kernel size.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stride: Vec<usize>,
+        /// Pixels cut off on each side; zeros when absent.
+        #[serde(default = "zeros", skip_serializing_if = "are_zeros")]
+        padding: Vec<usize>,
+        /// Pixels added at the end, fewer than the stride; zeros when absent.
+        #[serde(default = "zeros", skip_serializing_if = "are_zeros")]
+        output_padding: Vec<usize>,
         /// Whether there is a bias per output channel.
         bias: bool,
     },
@@ -126,6 +176,21 @@ pub enum Op {
     },
     /// Channels of all inputs, one after the other.
     Concat,
+}
+
+impl Op {
+    /// Where the kernel of a convolution (ordinary, depthwise or transposed) lies; `None` for other layers, and where a
+    /// list does not hold two numbers, a kernel, stride or dilation is 0, or an output padding reaches the stride.
+    #[must_use]
+    pub fn geometry(&self) -> Option<Geometry> {
+        geometry::of(self)
+    }
+
+    /// Whether it is a convolution: ordinary, depthwise or transposed.
+    #[must_use]
+    pub fn is_convolution(&self) -> bool {
+        matches!(self, Self::Conv2d { .. } | Self::DepthwiseConv2d { .. } | Self::ConvTranspose2d { .. })
+    }
 }
 
 impl NetworkSpec {
@@ -150,7 +215,8 @@ impl NetworkSpec {
             .map_or(0, |g| g.channels)
     }
 
-    /// Height and width of the input must be multiples of this (2 to the number of poolings in U-Net).
+    /// Height and width of the input must be multiples of this (2 to the number of poolings in U-Net); strided
+    /// convolutions count like poolings, the larger of two strides for both.
     #[must_use]
     pub fn input_multiple(&self) -> usize {
         let mut factor = vec![1_usize; self.layers.len()];
@@ -158,11 +224,25 @@ impl NetworkSpec {
             let input = layer.inputs.first().and_then(|n| self.layer_index(n)).map_or(1, |j| factor[j]);
             factor[i] = match &layer.op {
                 Op::MaxPool { kernel } => input * kernel[0],
-                Op::ConvTranspose2d { kernel, .. } => (input / kernel[0]).max(1),
-                _ => input,
+                op => match op.geometry() {
+                    Some(g) if g.transposed => (input / g.stride[0].max(g.stride[1])).max(1),
+                    Some(g) => input * g.stride[0].max(g.stride[1]),
+                    None => input,
+                },
             };
         }
         factor.into_iter().max().unwrap_or(1)
+    }
+
+    /// The shapes for the smallest square image that the network accepts: the smallest of [`Self::input_multiple`] times
+    /// 1, 2, 4, ..., 256 that every kernel fits into.
+    ///
+    /// # Errors
+    /// [`Error::Network`] with the first layer whose inputs do not fit at any of these sizes.
+    pub fn smallest_shapes(&self) -> Result<Shapes> {
+        let multiple = self.input_multiple();
+        let infer = |doublings: u32| Shapes::infer(self, multiple << doublings, multiple << doublings);
+        (0..8).find_map(|doublings| infer(doublings).ok()).map_or_else(|| infer(8), Ok)
     }
 
     /// Checks names, references, groups and, by inferring all shapes at the smallest input, that everything fits.
@@ -193,8 +273,7 @@ impl NetworkSpec {
                 }
             }
         }
-        let multiple = self.input_multiple();
-        let shapes = Shapes::infer(self, multiple, multiple)?;
+        let shapes = self.smallest_shapes()?;
         match self.layer_index(&self.output) {
             None => fail(&self.output, "the output names no layer".into()),
             Some(i) if shapes.tensors[i].channels != self.classes => {

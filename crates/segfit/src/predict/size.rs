@@ -59,9 +59,8 @@ impl SizeFeatures {
     /// # Errors
     /// When the network does not fit together or has no free convolution.
     pub fn of(spec: &NetworkSpec) -> Result<Self> {
-        let size = spec.input_multiple();
-        let shapes = Shapes::infer(spec, size, size)?;
-        let macs = layer_macs(spec, size)?;
+        let shapes = spec.smallest_shapes()?;
+        let macs = layer_macs(spec, shapes.tensors.first().map_or(1, |t| t.height))?;
         let total = macs.iter().sum::<u64>().max(1) as f64;
         let mut sums: std::collections::BTreeMap<Place, (f64, f64, u64)> = std::collections::BTreeMap::new();
         for (i, place) in layer_places(spec, &shapes).into_iter().enumerate() {
@@ -95,8 +94,7 @@ impl SizeFeatures {
 /// # Errors
 /// When the network does not fit together.
 pub fn places(spec: &NetworkSpec) -> Result<Vec<Option<Place>>> {
-    let size = spec.input_multiple();
-    let shapes = Shapes::infer(spec, size, size)?;
+    let shapes = spec.smallest_shapes()?;
     let mut found = vec![None; spec.groups.len()];
     for (i, place) in layer_places(spec, &shapes).into_iter().enumerate() {
         if let (Some(place), Some(segment)) = (place, shapes.tensors[i].segments.first()) {

@@ -334,3 +334,29 @@ fn results_are_the_same_bits_for_any_number_of_threads() {
 fn a_kernel_wider_than_the_border_is_refused() {
     let _ = Conv2d::new(Isa::Portable, 1, 1, 5, PlaneLayout { height: 4, width: 4, pad: 1 }, 1);
 }
+
+#[test]
+fn pooling_with_the_convolution_gives_what_pooling_afterwards_gives() {
+    // Several pieces, rows longer than a piece, odd sizes, several images.
+    for shape in [(1, 3, 5, 64, 96), (2, 2, 3, 37, 150), (1, 1, 9, 6, 40_000), (3, 4, 2, 5, 7), (1, 40, 8, 130, 70)] {
+        let (batch, inputs, outputs, height, width) = shape;
+        let p = problem(batch, inputs, outputs, 3, height, width);
+        let x = p.tensor(inputs, &p.x());
+        let half = PlaneLayout { height: height / 2, width: width / 2, pad: p.layout.pad };
+        let stride = outputs * half.plane_stride();
+        for isa in Isa::available() {
+            let conv = p.conv(isa);
+            let mut packed = vec![0.0; conv.packed_len()];
+            conv.pack(&p.weight(), &mut packed);
+            let y = p.garbage(outputs);
+            let mut arena = Arena::new(2 * batch * stride);
+            let [both, after] = [0, 1].map(|k| arena.planes(k * batch * stride, batch, outputs, half, stride));
+            // SAFETY: all planes of the two tensors.
+            unsafe { std::slice::from_raw_parts_mut(both.plane(0, 0), 2 * batch * stride) }.fill(f32::NAN);
+            conv.forward_and_pool(&packed, Some(&p.bias()), true, &x.planes, &y.planes, &both);
+            crate::cpu::max_pool::forward(isa, &y.planes, &after);
+            assert_eq!(both.read_dense(), after.read_dense(), "{shape:?} {}", isa.name());
+            assert!(both.borders_are_zero() && y.planes.borders_are_zero(), "{shape:?} {}", isa.name());
+        }
+    }
+}

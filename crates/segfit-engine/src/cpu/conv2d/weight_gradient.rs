@@ -2,13 +2,12 @@
 
 use std::mem::MaybeUninit;
 
-use segfit::network::layout::{LINE, PlaneLayout};
+use segfit::network::layout::LINE;
 
-use super::{Shared, even_parts, for_each_job, pixel_range, work};
+use super::tiles::{Flat, GroupChannels, Shared, even_parts, for_each_job};
 use crate::cpu::kernels::conv_weight_lanes::{self, LaneRun};
 use crate::cpu::kernels::conv_weight_tile::{self, MAX_SHIFTS, WeightRun, channel_sums};
 use crate::cpu::ordered::{Slots, for_each};
-use crate::cpu::planes::Planes;
 use crate::cpu::simd::Isa;
 
 /// Floats of the sums of a job with a channel in every lane: 32 channels x 9 shifts x 3 vectors of 16.
@@ -25,23 +24,37 @@ enum Lanes {
     Inputs,
 }
 
-/// Jobs are groups of output channels x groups of input channels x parts of the pixels.
+/// The flat positions of the output that are multiplied with shifted positions of the input.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cpu) struct Positions {
+    /// The first pixel.
+    pub first: usize,
+    /// Behind the last pixel.
+    pub last: usize,
+    /// Pixels of an image.
+    pub pixels: usize,
+    /// Whether the input's pixels are at the same positions, so that the sum can run over either.
+    pub turnable: bool,
+}
+
+/// Jobs are parts of the pixels x convolution groups x runs of output channels x runs of input channels x runs of taps.
 ///
 /// A part is a run of pieces (of images) whose planes of both groups fit the second cache; every part has its own sums, which
 /// are added in order at the end.
 #[derive(Clone, Debug)]
-pub(super) struct WeightPlan {
+pub(in crate::cpu) struct WeightPlan {
     isa: Isa,
-    in_channels: usize,
-    out_channels: usize,
-    layout: PlaneLayout,
+    channels: GroupChannels,
+    positions: Positions,
     lanes: Lanes,
     /// Flat shift of every kernel position; with input channels in the lanes, seen from the input: negated and reversed.
     shifts: Vec<isize>,
-    /// Starts of the groups of output channels, and their end.
-    out_groups: Vec<usize>,
-    /// Starts of the groups of input channels, and their end.
-    in_groups: Vec<usize>,
+    /// Starts of the runs of output channels, and their end.
+    out_runs: Vec<usize>,
+    /// Starts of the runs of input channels, and their end.
+    in_runs: Vec<usize>,
+    /// Starts of the runs of kernel positions, and their end.
+    tap_runs: Vec<usize>,
     /// Positions of a piece.
     piece: usize,
     pieces: usize,
@@ -50,42 +63,50 @@ pub(super) struct WeightPlan {
     work: usize,
 }
 
-/// The piece of the tensors that a job works on.
-struct Piece<'a> {
-    x: &'a Planes,
-    dy: &'a Planes,
+/// A range of positions of an image.
+struct Piece {
     image: usize,
     start: usize,
     end: usize,
 }
 
+/// What a job sums: runs of output channels, of input channels (of one group) and of kernel positions.
+struct Block {
+    group: usize,
+    outputs: (usize, usize),
+    inputs: (usize, usize),
+    taps: (usize, usize),
+}
+
 impl Lanes {
     /// Channels in lanes cost a transposition, which several channels on the other side must pay for.
-    fn choose(isa: Isa, inputs: usize, outputs: usize, taps: usize) -> Self {
+    fn choose(isa: Isa, GroupChannels { inputs, outputs, .. }: GroupChannels, taps: usize, turnable: bool) -> Self {
         let lanes = conv_weight_lanes::lanes(isa);
         let fill = |channels: usize| channels as f64 / channels.next_multiple_of(lanes) as f64;
         let pays = |channels: usize, others: usize| fill(channels) >= 0.8 && others * taps >= 64;
-        if pays(outputs, inputs) && (fill(outputs) >= fill(inputs) || !pays(inputs, outputs)) {
+        let pays_inputs = turnable && pays(inputs, outputs);
+        if pays(outputs, inputs) && (fill(outputs) >= fill(inputs) || !pays_inputs) {
             Self::Outputs
-        } else if pays(inputs, outputs) {
+        } else if pays_inputs {
             Self::Inputs
         } else {
             Self::Positions
         }
     }
 
-    /// Groups of the output and of the input channels.
-    fn groups(self, isa: Isa, inputs: usize, outputs: usize, taps: usize) -> (Vec<usize>, Vec<usize>) {
-        /// Channels of a group on either side.
-        const GROUP: usize = 32;
+    /// Runs of the output and of the input channels.
+    fn runs(self, isa: Isa, channels: GroupChannels, taps: usize) -> (Vec<usize>, Vec<usize>) {
+        /// Channels of a run on either side.
+        const RUN: usize = 32;
+        let GroupChannels { inputs, outputs, .. } = channels;
         let lanes = conv_weight_lanes::lanes(isa);
         let in_vectors = |channels: usize| -> Vec<usize> {
             let vectors = even_parts(channels.div_ceil(lanes), conv_weight_lanes::max_vectors(isa));
             vectors.into_iter().map(|v| (v * lanes).min(channels)).collect()
         };
-        let others = (LANE_SUMS / (taps * lanes * conv_weight_lanes::max_vectors(isa))).min(GROUP);
+        let others = (LANE_SUMS / (taps * lanes * conv_weight_lanes::max_vectors(isa))).min(RUN);
         match self {
-            Self::Positions => (even_parts(outputs, GROUP), even_parts(inputs, GROUP)),
+            Self::Positions => (even_parts(outputs, RUN), even_parts(inputs, RUN)),
             Self::Outputs => (in_vectors(outputs), even_parts(inputs, others)),
             Self::Inputs => (even_parts(outputs, others), in_vectors(inputs)),
         }
@@ -93,74 +114,65 @@ impl Lanes {
 }
 
 impl WeightPlan {
-    pub(super) fn new(
-        isa: Isa,
-        in_channels: usize,
-        out_channels: usize,
-        shifts: &[isize],
-        layout: PlaneLayout,
-        batch: usize,
-    ) -> Self {
-        /// Floats of a piece of both groups: a part of the second cache.
+    pub fn new(isa: Isa, channels: GroupChannels, shifts: &[isize], positions: Positions, batch: usize) -> Self {
+        /// Floats of a piece of both runs: a part of the second cache.
         const PIECE_FLOATS: usize = 128 * 1024;
         const MAX_PIECE: usize = 8192;
         const MIN_JOBS: usize = 12;
         const MIN_JOB_WORK: usize = 1 << 19;
         let taps = shifts.len();
-        assert!(taps <= MAX_SHIFTS, "kernel of {taps} positions");
-        let lanes = Lanes::choose(isa, in_channels, out_channels, taps);
-        let (out_groups, in_groups) = lanes.groups(isa, in_channels, out_channels, taps);
-        let (start, end) = pixel_range(layout);
-        let positions = end - start / LINE * LINE;
-        let planes = in_groups[1] + out_groups[1];
-        let pieces = positions.div_ceil((PIECE_FLOATS / planes).min(MAX_PIECE));
-        let piece = positions.div_ceil(pieces).next_multiple_of(LINE);
-        let pieces = positions.div_ceil(piece);
-        let work = work(in_channels, out_channels, taps, layout, batch);
-        let groups = (out_groups.len() - 1) * (in_groups.len() - 1);
-        let parts = MIN_JOBS.div_ceil(groups).min((work / groups / MIN_JOB_WORK).max(1)).min(pieces * batch);
+        let tap_runs = even_parts(taps, MAX_SHIFTS);
+        let most_taps = tap_runs.windows(2).map(|r| r[1] - r[0]).max().unwrap_or(1);
+        let lanes = Lanes::choose(isa, channels, taps, positions.turnable);
+        let (out_runs, in_runs) = lanes.runs(isa, channels, most_taps);
+        let count = positions.last - positions.first / LINE * LINE;
+        let planes = in_runs[1] + out_runs[1];
+        let pieces = count.div_ceil((PIECE_FLOATS / planes).min(MAX_PIECE));
+        let piece = count.div_ceil(pieces).next_multiple_of(LINE);
+        let pieces = count.div_ceil(piece);
+        let work = channels.work(taps, positions.pixels * batch);
+        let blocks = channels.groups * (out_runs.len() - 1) * (in_runs.len() - 1) * (tap_runs.len() - 1);
+        let parts = MIN_JOBS.div_ceil(blocks).min((work / blocks / MIN_JOB_WORK).max(1)).min(pieces * batch);
         let parts = even_parts(pieces * batch, (pieces * batch).div_ceil(parts));
         let shifts = match lanes {
             Lanes::Inputs => shifts.iter().rev().map(|s| -s).collect(),
             _ => shifts.to_vec(),
         };
-        Self {
-            isa,
-            in_channels,
-            out_channels,
-            layout,
-            lanes,
-            shifts,
-            out_groups,
-            in_groups,
-            piece,
-            pieces,
-            parts,
-            work,
-        }
+        Self { isa, channels, positions, lanes, shifts, out_runs, in_runs, tap_runs, piece, pieces, parts, work }
     }
 
     /// Floats of the gradients of the weights.
     fn weights(&self) -> usize {
-        self.in_channels * self.out_channels * self.shifts.len()
+        self.channels.pairs() * self.shifts.len()
     }
 
-    pub(super) fn scratch_len(&self) -> usize {
+    /// Output channels of all groups.
+    fn out_channels(&self) -> usize {
+        self.channels.groups * self.channels.outputs
+    }
+
+    pub fn scratch_len(&self) -> usize {
         match self.parts.len() - 1 {
             1 => 0,
-            parts => parts * (self.weights() + self.out_channels),
+            parts => parts * (self.weights() + self.out_channels()),
         }
     }
 
-    pub(super) fn run(
+    /// Writes the gradients of weights `[out][in][tap]` and biases.
+    ///
+    /// # Safety
+    /// Channels and images are the plan's, the slices have the lengths it names, and every position, shifted, is valid
+    /// in x (every position of x, shifted back, in dy, where the plan is turnable).
+    pub unsafe fn run(
         &self,
-        x: &Planes,
-        dy: &Planes,
+        x: Flat,
+        dy: Flat,
         scratch: &mut [f32],
         dweight: &mut [f32],
         mut dbias: Option<&mut [f32]>,
     ) {
-        let (in_groups, out_groups) = (self.in_groups.len() - 1, self.out_groups.len() - 1);
+        let (in_runs, out_runs, tap_runs) = (self.in_runs.len() - 1, self.out_runs.len() - 1, self.tap_runs.len() - 1);
+        let blocks = self.channels.groups * out_runs * in_runs * tap_runs;
         let parts = self.parts.len() - 1;
         let wants_bias = dbias.is_some();
         // One part writes to the results, several to the scratch memory.
@@ -171,18 +183,27 @@ impl WeightPlan {
             let at = scratch.as_mut_ptr();
             (Shared(at), Shared(at.wrapping_add(parts * self.weights())))
         };
-        for_each_job(in_groups * out_groups * parts, self.work, |job| {
-            let (part, group) = (job / (in_groups * out_groups), job % (in_groups * out_groups));
-            let (out_group, in_group) = (group / in_groups, group % in_groups);
+        for_each_job(blocks * parts, self.work, |job| {
+            let (part, rest) = (job / blocks, job % blocks);
+            let (rest, tap_run) = (rest / tap_runs, rest % tap_runs);
+            let (rest, in_run) = (rest / in_runs, rest % in_runs);
+            let (group, out_run) = (rest / out_runs, rest % out_runs);
+            let run = |starts: &[usize], k: usize| (starts[k], starts[k + 1]);
+            let block = Block {
+                group,
+                outputs: run(&self.out_runs, out_run),
+                inputs: run(&self.in_runs, in_run),
+                taps: run(&self.tap_runs, tap_run),
+            };
             let (weights_at, biases_at) = (weights_at, biases_at);
             let dw = weights_at.0.wrapping_add(part * self.weights());
             if self.lanes == Lanes::Positions {
-                self.run_positions(x, dy, part, out_group, in_group, dw);
+                self.run_positions(x, dy, part, &block, dw);
             } else {
-                self.run_lanes(x, dy, part, out_group, in_group, dw);
+                self.run_lanes(x, dy, part, &block, dw);
             }
-            if wants_bias && in_group == 0 {
-                self.run_bias(x, dy, part, out_group, biases_at.0.wrapping_add(part * self.out_channels));
+            if wants_bias && in_run == 0 && tap_run == 0 {
+                self.run_bias(dy, part, &block, biases_at.0.wrapping_add(part * self.out_channels()));
             }
         });
         if parts > 1 {
@@ -194,106 +215,124 @@ impl WeightPlan {
         }
     }
 
-    fn pieces<'a>(&'a self, x: &'a Planes, dy: &'a Planes, part: usize) -> impl Iterator<Item = Piece<'a>> {
-        let (first, last) = pixel_range(self.layout);
+    fn pieces(&self, part: usize) -> impl Iterator<Item = Piece> {
+        let Positions { first, last, .. } = self.positions;
         (self.parts[part]..self.parts[part + 1]).map(move |piece| {
             let start = first / LINE * LINE + piece % self.pieces * self.piece;
             let (start, end) = (start.max(first), last.min(start + self.piece));
-            Piece { x, dy, image: piece / self.pieces, start, end }
+            Piece { image: piece / self.pieces, start, end }
         })
     }
 
-    fn run_bias(&self, x: &Planes, dy: &Planes, part: usize, out_group: usize, sums: *mut f32) {
-        let (out, out_end) = (self.out_groups[out_group], self.out_groups[out_group + 1]);
-        let stride = self.layout.plane_stride();
-        for (k, piece) in self.pieces(x, dy, part).enumerate() {
-            let plane = dy.plane(piece.image, out);
+    fn run_bias(&self, dy: Flat, part: usize, block: &Block, sums: *mut f32) {
+        let (first, end) = block.outputs;
+        let channel = block.group * self.channels.outputs + first;
+        for (k, piece) in self.pieces(part).enumerate() {
+            let (plane, count) = (dy.plane(piece.image, channel), end - first);
             // SAFETY: positions are between the first and the last pixel; one job writes these sums.
             unsafe {
-                let sums = sums.add(out);
-                channel_sums(self.isa, plane, stride, out_end - out, piece.start, piece.end, sums, k > 0);
+                let sums = sums.add(channel);
+                channel_sums(self.isa, plane, dy.plane_stride, count, piece.start, piece.end, sums, k > 0);
             }
         }
     }
 
-    /// A group of output channels against a group of input channels on a part of the pixels.
-    fn run_positions(&self, x: &Planes, dy: &Planes, part: usize, out_group: usize, in_group: usize, dw: *mut f32) {
-        let (input, in_end) = (self.in_groups[in_group], self.in_groups[in_group + 1]);
-        let (group, group_end) = (self.out_groups[out_group], self.out_groups[out_group + 1]);
-        let blocks = (group_end - group).div_ceil(conv_weight_tile::max_out_channels(self.isa));
+    /// First float of the gradients of an output and an input channel of a group.
+    fn weight_at(&self, group: usize, out: usize, input: usize) -> usize {
+        ((group * self.channels.outputs + out) * self.channels.inputs + input) * self.shifts.len()
+    }
+
+    /// A block on a part of the pixels.
+    fn run_positions(&self, x: Flat, dy: Flat, part: usize, block: &Block, dw: *mut f32) {
+        let GroupChannels { inputs, outputs, .. } = self.channels;
+        let ((first, last), (input, in_end)) = (block.outputs, block.inputs);
+        let tiles = (last - first).div_ceil(conv_weight_tile::max_out_channels(self.isa));
         let taps = self.shifts.len();
-        for (k, piece) in self.pieces(x, dy, part).enumerate() {
-            for block in 0..blocks {
-                let out = group + block * (group_end - group) / blocks;
-                let out_end = group + (block + 1) * (group_end - group) / blocks;
+        for (k, piece) in self.pieces(part).enumerate() {
+            for tile in 0..tiles {
+                let out = first + tile * (last - first) / tiles;
+                let out_end = first + (tile + 1) * (last - first) / tiles;
                 let run = WeightRun {
-                    x: piece.x.plane(piece.image, input),
+                    x: x.plane(piece.image, block.group * inputs + input),
+                    x_stride: x.plane_stride,
                     in_channels: in_end - input,
-                    dy: piece.dy.plane(piece.image, out),
+                    dy: dy.plane(piece.image, block.group * outputs + out),
+                    dy_stride: dy.plane_stride,
                     out_channels: out_end - out,
-                    plane_stride: self.layout.plane_stride(),
-                    shifts: &self.shifts,
+                    shifts: &self.shifts[block.taps.0..block.taps.1],
                     start: piece.start,
                     end: piece.end,
-                    dw: dw.wrapping_add((out * self.in_channels + input) * taps),
-                    dw_stride: self.in_channels * taps,
+                    dw: dw.wrapping_add(self.weight_at(block.group, out, input) + block.taps.0),
+                    dw_stride: inputs * taps,
+                    dw_in_stride: taps,
                     accumulate: k > 0,
                 };
-                // SAFETY: positions are between the first and the last pixel, so that shifts stay in the planes; jobs
-                // of one part write disjoint blocks, jobs of different parts different sums.
+                // SAFETY: the caller of `run` vouches for the positions; jobs of one part write disjoint blocks, jobs of
+                // different parts different sums.
                 unsafe { conv_weight_tile::weight_gradient(self.isa, &run) };
             }
         }
     }
 
     /// The same with a channel in every lane.
-    fn run_lanes(&self, x: &Planes, dy: &Planes, part: usize, out_group: usize, in_group: usize, dw: *mut f32) {
+    fn run_lanes(&self, x: Flat, dy: Flat, part: usize, block: &Block, dw: *mut f32) {
         #[repr(align(64))]
         #[expect(dead_code, reason = "memory that is used through its address")]
         struct Sums([f32; LANE_SUMS]);
         let mut sums = MaybeUninit::<Sums>::uninit();
         let sums = sums.as_mut_ptr().cast::<f32>();
-        let (input, in_end) = (self.in_groups[in_group], self.in_groups[in_group + 1]);
-        let (out, out_end) = (self.out_groups[out_group], self.out_groups[out_group + 1]);
+        let GroupChannels { inputs, outputs, .. } = self.channels;
+        let ((out, out_end), (input, in_end)) = (block.outputs, block.inputs);
         let is_swapped = self.lanes == Lanes::Inputs;
         let (lane_channels, other_channels) =
             if is_swapped { (in_end - input, out_end - out) } else { (out_end - out, in_end - input) };
-        let (lanes, taps) = (conv_weight_lanes::lanes(self.isa), self.shifts.len());
+        let (lanes, all_taps) = (conv_weight_lanes::lanes(self.isa), self.shifts.len());
+        let (first_tap, taps) = (block.taps.0, block.taps.1 - block.taps.0);
         let vectors = lane_channels.div_ceil(lanes);
-        // SAFETY: the groups were made to fit the sums, which are zeroed before use. Positions are between the first and
-        // the last pixel, so that shifts stay in the planes, and a vector behind them in the arena. Jobs of one part write
-        // disjoint blocks, jobs of different parts different sums.
+        // SAFETY: the runs were made to fit the sums, which are zeroed before use. The caller of `run` vouches for the
+        // positions; a vector behind them is in the arena. Jobs of one part write disjoint blocks, jobs of different parts
+        // different sums.
         unsafe {
             std::slice::from_raw_parts_mut(sums, other_channels * taps * vectors * lanes).fill(0.0);
-            for piece in self.pieces(x, dy, part) {
-                let (x, dy) = (piece.x.plane(piece.image, input), piece.dy.plane(piece.image, out));
-                let (lane_planes, others) = if is_swapped { (x, dy) } else { (dy, x) };
+            for piece in self.pieces(part) {
+                let x_plane = x.plane(piece.image, block.group * inputs + input);
+                let dy_plane = dy.plane(piece.image, block.group * outputs + out);
+                let (lane_side, other_side) = if is_swapped {
+                    ((x_plane, x.plane_stride), (dy_plane, dy.plane_stride))
+                } else {
+                    ((dy_plane, dy.plane_stride), (x_plane, x.plane_stride))
+                };
                 let run = LaneRun {
-                    lanes: lane_planes,
+                    lanes: lane_side.0,
+                    lane_stride: lane_side.1,
                     lane_channels,
                     vectors,
-                    others,
+                    others: other_side.0,
+                    other_stride: other_side.1,
                     other_channels,
-                    plane_stride: self.layout.plane_stride(),
-                    shifts: &self.shifts,
+                    shifts: &self.shifts[first_tap..first_tap + taps],
                     start: piece.start,
                     end: piece.end,
                     sums,
                 };
                 conv_weight_lanes::lane_products(self.isa, &run);
             }
-            let dw = dw.add((out * self.in_channels + input) * taps);
+            let dw = dw.add(self.weight_at(block.group, out, input));
             if is_swapped {
                 for (o, t) in (0..other_channels).flat_map(|o| (0..taps).map(move |t| (o, t))) {
                     for i in 0..lane_channels {
                         let sum = *sums.add((o * taps + t) * vectors * lanes + i);
-                        *dw.add((o * self.in_channels + i) * taps + taps - 1 - t) = sum;
+                        *dw.add((o * inputs + i) * all_taps + all_taps - 1 - (first_tap + t)) = sum;
                     }
                 }
             } else {
-                let (stride, rows) = (vectors * lanes, other_channels * taps);
-                let to_stride = self.in_channels * taps;
-                conv_weight_lanes::transpose_sums(self.isa, sums, stride, rows, lane_channels, dw, to_stride);
+                // All taps of an input channel stand in a row, and then all input channels.
+                let runs = if taps == all_taps { 1 } else { other_channels };
+                let (stride, rows, to_stride) = (vectors * lanes, other_channels / runs * taps, inputs * all_taps);
+                for i in 0..runs {
+                    let (from, to) = (sums.add(i * rows * stride), dw.add(i * all_taps + first_tap));
+                    conv_weight_lanes::transpose_sums(self.isa, from, stride, rows, lane_channels, to, to_stride);
+                }
             }
         }
     }

@@ -15,8 +15,8 @@ pub use segfit::network::layout::LINE;
 pub struct TileRun<'a> {
     /// First float of the plane of the first input channel.
     pub x: *const f32,
-    /// Floats from one plane to the next, of input and output.
-    pub plane_stride: usize,
+    /// Floats from one plane of the input to the next.
+    pub x_stride: usize,
     /// Input channels to sum.
     pub in_channels: usize,
     /// Flat shift of every kernel position.
@@ -25,6 +25,8 @@ pub struct TileRun<'a> {
     pub weights: *const f32,
     /// First float of the plane of the first output channel.
     pub y: *mut f32,
+    /// Floats from one plane of the output to the next.
+    pub y_stride: usize,
     /// Output channels, at most [`max_out_channels`].
     pub out_channels: usize,
     /// First position; faster at a multiple of [`LINE`].
@@ -123,7 +125,7 @@ unsafe fn tile<S: Simd, const OC: usize, const WV: usize>(run: &TileRun<'_>, q: 
         for c in 0..OC {
             for v in 0..WV {
                 if run.accumulate {
-                    sums[c][v] = S::load(y.add(c * run.plane_stride + v * S::LANES));
+                    sums[c][v] = S::load(y.add(c * run.y_stride + v * S::LANES));
                 } else if !run.bias.is_null() {
                     sums[c][v] = S::splat(*run.bias.add(c));
                 }
@@ -131,7 +133,7 @@ unsafe fn tile<S: Simd, const OC: usize, const WV: usize>(run: &TileRun<'_>, q: 
         }
         for c in 0..OC {
             for v in (0..WV).step_by(LINE / S::LANES) {
-                prefetch(y.wrapping_add(c * run.plane_stride + v * S::LANES));
+                prefetch(y.wrapping_add(c * run.y_stride + v * S::LANES));
             }
         }
         let mut x = run.x.add(q);
@@ -155,13 +157,13 @@ unsafe fn tile<S: Simd, const OC: usize, const WV: usize>(run: &TileRun<'_>, q: 
                 }
                 w = w.add(OC);
             }
-            x = x.add(run.plane_stride);
+            x = x.wrapping_add(run.x_stride);
         }
         for c in 0..OC {
             for v in 0..WV {
                 // This order of the operands lets a NaN through.
                 let value = if run.relu { S::max(S::zero(), sums[c][v]) } else { sums[c][v] };
-                S::store(y.add(c * run.plane_stride + v * S::LANES), value);
+                S::store(y.add(c * run.y_stride + v * S::LANES), value);
             }
         }
     }

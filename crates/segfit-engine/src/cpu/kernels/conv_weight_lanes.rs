@@ -31,9 +31,11 @@ pub struct LaneRun<'a> {
     pub others: *const f32,
     /// Other channels.
     pub other_channels: usize,
-    /// Floats from one plane to the next, of both.
-    pub plane_stride: usize,
-    /// Flat shift of every kernel position; those of a 3 x 3 kernel in rows of three neighbours.
+    /// Floats from one plane of the lane channels to the next.
+    pub lane_stride: usize,
+    /// Floats from one plane of the other channels to the next.
+    pub other_stride: usize,
+    /// Flat shift of every kernel position; nine that are rows of three neighbours are faster.
     pub shifts: &'a [isize],
     /// First position.
     pub start: usize,
@@ -107,7 +109,7 @@ unsafe fn transpose_lanes<S: Transpose>(run: &LaneRun<'_>, start: usize, positio
             for (i, row) in rows.iter_mut().enumerate().take(S::LANES) {
                 let channel = vector * S::LANES + i;
                 if channel < run.lane_channels {
-                    *row = run.lanes.wrapping_add(channel * run.plane_stride + start + q);
+                    *row = run.lanes.wrapping_add(channel * run.lane_stride + start + q);
                 }
             }
             // SAFETY: the caller's; a last vector may reach behind the range, and its lanes are not used.
@@ -128,38 +130,86 @@ unsafe fn products<S: Transpose, const V: usize>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        if run.shifts.len() == 9 {
+        if has_rows_of_three(run.shifts) {
             let rows = [run.shifts[0], run.shifts[3], run.shifts[6]];
             let mut i = 0;
             while V == 1 && S::REGISTERS >= 32 && i + 3 <= run.other_channels {
-                tile::<S, V, 3, 3, 3>(run, start, positions, transposed, i, &rows, 0);
+                tile::<S, V, 3, 3, 3>(run, start, positions, transposed, i, &rows);
                 i += 3;
             }
             while V == 1 && S::REGISTERS >= 32 && i + 2 <= run.other_channels {
-                tile::<S, V, 2, 3, 3>(run, start, positions, transposed, i, &rows, 0);
+                tile::<S, V, 2, 3, 3>(run, start, positions, transposed, i, &rows);
                 i += 2;
             }
             while i < run.other_channels {
-                tile::<S, V, 1, 3, 3>(run, start, positions, transposed, i, &rows, 0);
+                tile::<S, V, 1, 3, 3>(run, start, positions, transposed, i, &rows);
                 i += 1;
             }
         } else {
-            for (t, &shift) in run.shifts.iter().enumerate() {
-                let mut i = 0;
-                while i + 8 <= run.other_channels {
-                    tile::<S, V, 8, 1, 1>(run, start, positions, transposed, i, &[shift], t);
-                    i += 8;
-                }
-                while i < run.other_channels {
-                    tile::<S, V, 1, 1, 1>(run, start, positions, transposed, i, &[shift], t);
-                    i += 1;
-                }
+            // Pairs of a channel and a shift, in the order of the sums.
+            let pairs = run.other_channels * run.shifts.len();
+            let mut k = 0;
+            while k + 8 <= pairs {
+                pair_tile::<S, V, 8>(run, start, positions, transposed, k);
+                k += 8;
+            }
+            while k < pairs {
+                pair_tile::<S, V, 1>(run, start, positions, transposed, k);
+                k += 1;
             }
         }
     }
 }
 
-/// `V` vectors of lane channels against `I` other channels and `R` rows of `K` neighbouring shifts from shift `first` on.
+/// Whether nine shifts are three rows of three neighbours.
+#[inline(always)]
+fn has_rows_of_three(shifts: &[isize]) -> bool {
+    shifts.len() == 9 && shifts.chunks_exact(3).all(|row| row[1] == row[0] + 1 && row[2] == row[0] + 2)
+}
+
+/// `V` vectors of lane channels against `N` pairs of an other channel and a shift, from pair `first` on.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "index loops surely unroll, and inline with the instruction set")]
+unsafe fn pair_tile<S: Transpose, const V: usize, const N: usize>(
+    run: &LaneRun<'_>,
+    start: usize,
+    positions: usize,
+    transposed: *const f32,
+    first: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let taps = run.shifts.len();
+        let sums = run.sums.add(first * V * S::LANES);
+        let mut acc = [[S::zero(); V]; N];
+        let mut others = [std::ptr::null(); N];
+        for n in 0..N {
+            let (channel, tap) = ((first + n) / taps, (first + n) % taps);
+            others[n] = run.others.wrapping_add(channel * run.other_stride + start).wrapping_offset(run.shifts[tap]);
+        }
+        for q in 0..positions {
+            let mut vectors = [S::zero(); V];
+            for v in 0..V {
+                vectors[v] = S::load(transposed.add((q * V + v) * S::LANES));
+            }
+            for n in 0..N {
+                let other = S::splat(*others[n].add(q));
+                for v in 0..V {
+                    acc[n][v] = S::fma(vectors[v], other, acc[n][v]);
+                }
+            }
+        }
+        for n in 0..N {
+            for v in 0..V {
+                // Chunks are summed from zero: fewer roundings than one long sum.
+                let sum = sums.add((n * V + v) * S::LANES);
+                S::store(sum, S::add(S::load(sum), acc[n][v]));
+            }
+        }
+    }
+}
+
+/// `V` vectors of lane channels against `I` other channels and `R` rows of `K` neighbouring shifts.
 #[inline(always)]
 #[allow(clippy::needless_range_loop, reason = "index loops surely unroll, and inline with the instruction set")]
 unsafe fn tile<S: Transpose, const V: usize, const I: usize, const R: usize, const K: usize>(
@@ -169,17 +219,16 @@ unsafe fn tile<S: Transpose, const V: usize, const I: usize, const R: usize, con
     transposed: *const f32,
     channel: usize,
     rows: &[isize; R],
-    first: usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
         let taps = run.shifts.len();
-        let sums = run.sums.add((channel * taps + first) * V * S::LANES);
+        let sums = run.sums.add(channel * taps * V * S::LANES);
         let mut acc = [[[[S::zero(); V]; K]; R]; I];
         let mut others = [[std::ptr::null(); R]; I];
         for i in 0..I {
             for r in 0..R {
-                others[i][r] = run.others.add((channel + i) * run.plane_stride + start).offset(rows[r]);
+                others[i][r] = run.others.add((channel + i) * run.other_stride + start).offset(rows[r]);
             }
         }
         for q in 0..positions {

@@ -21,9 +21,11 @@ pub struct WeightRun<'a> {
     pub dy: *const f32,
     /// Output channels, at most [`max_out_channels`].
     pub out_channels: usize,
-    /// Floats from one plane to the next, of both.
-    pub plane_stride: usize,
-    /// Flat shift of every kernel position.
+    /// Floats from one plane of the input to the next.
+    pub x_stride: usize,
+    /// Floats from one plane of the output to the next.
+    pub dy_stride: usize,
+    /// Flat shift of every kernel position, at most [`MAX_SHIFTS`].
     pub shifts: &'a [isize],
     /// First position.
     pub start: usize,
@@ -33,6 +35,8 @@ pub struct WeightRun<'a> {
     pub dw: *mut f32,
     /// Floats from one output channel to the next in `dw`.
     pub dw_stride: usize,
+    /// Floats from one input channel to the next in `dw`.
+    pub dw_in_stride: usize,
     /// Add to what `dw` holds.
     pub accumulate: bool,
 }
@@ -156,7 +160,7 @@ unsafe fn tile_shifts<S: Simd, const OC: usize, const IC: usize>(
     unsafe {
         for triple in &mut shifts {
             // Every triple asks for one row of the next chunk.
-            let ahead = run.dy.wrapping_add(next % OC * run.plane_stride + chunk.start + CHUNK);
+            let ahead = run.dy.wrapping_add(next % OC * run.dy_stride + chunk.start + CHUNK);
             next += 1;
             tile::<S, OC, IC, 3>(run, channel, triple, chunk, ahead, at);
             at = at.add(3 * OC * IC * S::LANES);
@@ -191,23 +195,23 @@ unsafe fn tile<S: Simd, const OC: usize, const IC: usize, const T: usize>(
             }
         }
         let mut dy = run.dy.add(chunk.start);
-        let mut x = run.x.add(channel * run.plane_stride + chunk.start);
+        let mut x = run.x.wrapping_add(channel * run.x_stride + chunk.start);
         if chunk.head > 0 {
-            step::<S, OC, IC, T, true>(&mut acc, dy, x, run.plane_stride, &taps, chunk.head);
+            step::<S, OC, IC, T, true>(&mut acc, dy, x, (run.x_stride, run.dy_stride), &taps, chunk.head);
             (dy, x) = (dy.add(chunk.head), x.add(chunk.head));
         }
         let mut ahead = ahead;
         for _ in 0..chunk.vectors {
             prefetch(ahead);
             for i in 0..IC {
-                prefetch(x.wrapping_add(i * run.plane_stride + CHUNK).wrapping_offset(taps[T - 1]));
+                prefetch(x.wrapping_add(i * run.x_stride + CHUNK).wrapping_offset(taps[T - 1]));
             }
             ahead = ahead.wrapping_add(S::LANES);
-            step::<S, OC, IC, T, false>(&mut acc, dy, x, run.plane_stride, &taps, 0);
+            step::<S, OC, IC, T, false>(&mut acc, dy, x, (run.x_stride, run.dy_stride), &taps, 0);
             (dy, x) = (dy.add(S::LANES), x.add(S::LANES));
         }
         if chunk.tail > 0 {
-            step::<S, OC, IC, T, true>(&mut acc, dy, x, run.plane_stride, &taps, chunk.tail);
+            step::<S, OC, IC, T, true>(&mut acc, dy, x, (run.x_stride, run.dy_stride), &taps, chunk.tail);
         }
         for c in 0..OC {
             for i in 0..IC {
@@ -226,7 +230,7 @@ unsafe fn step<S: Simd, const OC: usize, const IC: usize, const T: usize, const 
     acc: &mut [[[S::V; T]; IC]; OC],
     dy: *const f32,
     x: *const f32,
-    plane_stride: usize,
+    (x_stride, dy_stride): (usize, usize),
     shifts: &[isize; T],
     lanes: usize,
 ) {
@@ -235,11 +239,11 @@ unsafe fn step<S: Simd, const OC: usize, const IC: usize, const T: usize, const 
         if OC <= IC * T {
             let mut gradients = [S::zero(); OC];
             for c in 0..OC {
-                gradients[c] = load::<S, MASKED>(dy.add(c * plane_stride), lanes);
+                gradients[c] = load::<S, MASKED>(dy.add(c * dy_stride), lanes);
             }
             for i in 0..IC {
                 for t in 0..T {
-                    let input = load::<S, MASKED>(x.add(i * plane_stride).offset(shifts[t]), lanes);
+                    let input = load::<S, MASKED>(x.add(i * x_stride).offset(shifts[t]), lanes);
                     for c in 0..OC {
                         acc[c][i][t] = S::fma(gradients[c], input, acc[c][i][t]);
                     }
@@ -249,11 +253,11 @@ unsafe fn step<S: Simd, const OC: usize, const IC: usize, const T: usize, const 
             let mut inputs = [[S::zero(); T]; IC];
             for i in 0..IC {
                 for t in 0..T {
-                    inputs[i][t] = load::<S, MASKED>(x.add(i * plane_stride).offset(shifts[t]), lanes);
+                    inputs[i][t] = load::<S, MASKED>(x.add(i * x_stride).offset(shifts[t]), lanes);
                 }
             }
             for c in 0..OC {
-                let gradient = load::<S, MASKED>(dy.add(c * plane_stride), lanes);
+                let gradient = load::<S, MASKED>(dy.add(c * dy_stride), lanes);
                 for i in 0..IC {
                     for t in 0..T {
                         acc[c][i][t] = S::fma(gradient, inputs[i][t], acc[c][i][t]);
@@ -290,7 +294,7 @@ unsafe fn store_sums<S: Simd, const OC: usize, const IC: usize>(
                 let width = if t + 3 <= shifts { 3 } else { 1 };
                 for c in 0..OC {
                     for j in 0..group {
-                        let dw = run.dw.add(c * run.dw_stride + (first + i + j) * shifts + t);
+                        let dw = run.dw.add(c * run.dw_stride + (first + i + j) * run.dw_in_stride + t);
                         for k in 0..width {
                             let sum = S::sum(S::load(at));
                             *dw.add(k) = if run.accumulate { *dw.add(k) + sum } else { sum };

@@ -6,6 +6,7 @@ pub mod conv_weight_tile;
 pub mod lanes;
 pub mod loss_rows;
 pub mod norm_rows;
+pub mod phase_rows;
 pub mod pool_rows;
 pub mod transpose;
 pub mod up_tile;

@@ -50,7 +50,14 @@ pub fn unet(options: &UnetOptions) -> Result<NetworkSpec> {
     for level in (0..options.depth).rev() {
         let up = format!("up{level}");
         net.group(&up, width(level), GroupKind::Free);
-        let conv = Op::ConvTranspose2d { group: up.clone(), kernel: vec![2, 2], bias: true };
+        let conv = Op::ConvTranspose2d {
+            group: up.clone(),
+            kernel: vec![2, 2],
+            stride: Vec::new(),
+            padding: vec![0; 2],
+            output_padding: vec![0; 2],
+            bias: true,
+        };
         net.layer(&format!("{up}.conv"), conv, &[&last]);
         let up = net.norm_relu(&up, "", &format!("{up}.conv"));
         let joined = format!("dec{level}.concat");
@@ -91,7 +98,15 @@ fn check(options: &UnetOptions) -> Result<()> {
 }
 
 fn conv(group: &str, kernel: usize) -> Op {
-    Op::Conv2d { group: group.into(), kernel: vec![kernel; 2], padding: vec![kernel / 2; 2], bias: true }
+    Op::Conv2d {
+        group: group.into(),
+        kernel: vec![kernel; 2],
+        stride: vec![1; 2],
+        padding: vec![kernel / 2; 2],
+        dilation: vec![1; 2],
+        groups: 1,
+        bias: true,
+    }
 }
 
 struct Builder {

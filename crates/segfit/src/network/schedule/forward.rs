@@ -1,5 +1,7 @@
 //! Forward steps: fusion, and concatenation by views.
 
+use std::collections::BTreeMap;
+
 use super::super::layout::PlaneLayout;
 use super::super::shape::Shapes;
 use super::super::spec::{NetworkSpec, Op};
@@ -10,7 +12,8 @@ use crate::error::{Error, Result};
 pub(super) fn plan(spec: &NetworkSpec, shapes: &Shapes, mode: Mode, batch: usize) -> Result<Schedule> {
     let fusion = Fusion::find(spec, shapes);
     let views = find_views(spec, shapes);
-    let mut planner = Planner { spec, shapes, batch, pad: border(spec), views, made: vec![None; spec.layers.len()] };
+    let mut planner =
+        Planner { spec, shapes, batch, borders: borders(spec, shapes), views, made: vec![None; spec.layers.len()] };
     let first = &shapes.tensors[0];
     let mut schedule = Schedule {
         mode,
@@ -42,13 +45,21 @@ pub(super) fn plan(spec: &NetworkSpec, shapes: &Shapes, mode: Mode, batch: usize
     Ok(schedule)
 }
 
-/// The zero border that the largest convolution needs.
-fn border(spec: &NetworkSpec) -> usize {
-    let paddings = spec.layers.iter().map(|l| match &l.op {
-        Op::Conv2d { padding, .. } => padding.iter().copied().max().unwrap_or(0),
-        _ => 0,
-    });
-    paddings.max().unwrap_or(0).max(1)
+/// Height and width of a plane.
+type Size = (usize, usize);
+
+/// The zero border that the convolutions need on planes of each size: planes of one size have one layout. Sizes that are
+/// not listed get one pixel.
+fn borders(spec: &NetworkSpec, shapes: &Shapes) -> BTreeMap<Size, usize> {
+    let mut borders = BTreeMap::new();
+    for (i, layer) in spec.layers.iter().enumerate() {
+        let (Some(geometry), Some(&input)) = (layer.op.geometry(), shapes.inputs[i].first()) else { continue };
+        let size = |i: usize| (shapes.tensors[i].height, shapes.tensors[i].width);
+        let small = if geometry.transposed { size(input) } else { size(i) };
+        let border = borders.entry(small).or_insert(1);
+        *border = geometry.border(size(input), size(i)).max(*border);
+    }
+    borders
 }
 
 /// Which layers are carried out by the step of an earlier layer.
@@ -71,7 +82,7 @@ impl Fusion {
             first.filter(|_| all.next().is_none() && spec.layers[layer].name != spec.output)
         };
         for i in 0..n {
-            let convolution = matches!(spec.layers[i].op, Op::Conv2d { .. } | Op::ConvTranspose2d { .. });
+            let convolution = spec.layers[i].op.is_convolution();
             let own_norm = matches!(spec.layers[i].op, Op::BatchNorm { .. }) && !fusion.absorbed[i];
             if !convolution && !own_norm {
                 continue;
@@ -120,7 +131,7 @@ struct Planner<'a> {
     spec: &'a NetworkSpec,
     shapes: &'a Shapes,
     batch: usize,
-    pad: usize,
+    borders: BTreeMap<Size, usize>,
     views: Vec<Option<(usize, usize)>>,
     /// Tensor of each layer, once it exists.
     made: Vec<Option<TensorId>>,
@@ -139,7 +150,7 @@ impl Planner<'_> {
             Op::Input { .. } => {
                 self.tensor(schedule, layer);
             }
-            Op::Conv2d { .. } | Op::ConvTranspose2d { .. } => {
+            Op::Conv2d { .. } | Op::DepthwiseConv2d { .. } | Op::ConvTranspose2d { .. } => {
                 let x = need(x)?;
                 let (norm, relu) = (fusion.norm[layer], fusion.relu[layer].is_some());
                 match (mode, norm) {
@@ -208,7 +219,8 @@ impl Planner<'_> {
                 (schedule.tensors[parent].buffer, schedule.tensors[parent].first_channel + first)
             }
             None => {
-                let layout = PlaneLayout { height: shape.height, width: shape.width, pad: self.pad };
+                let pad = self.borders.get(&(shape.height, shape.width)).copied().unwrap_or(1);
+                let layout = PlaneLayout { height: shape.height, width: shape.width, pad };
                 let floats = self.batch * shape.channels * layout.plane_stride();
                 let channels = shape.channels;
                 schedule.buffers.push(Buffer { channels, layout, floats, offset: 0, born: usize::MAX, dies: 0 });
