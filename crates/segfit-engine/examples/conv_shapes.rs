@@ -1,6 +1,6 @@
 //! Speed of strided, depthwise, dilated, grouped and transposed convolutions on this machine, in milliseconds.
 //!
-//! `cargo run --release -p segfit-engine --example conv_shapes -- [threads]`; `benchmarks/engine/conv_shapes.py` does the
+//! `cargo run --release -p segfit-engine --example conv_shapes -- [threads] [part of a name]`; `benchmarks/engine/conv_shapes.py` does the
 //! same with PyTorch.
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -40,7 +40,8 @@ fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool");
     println!("{threads} threads, {}, batch {BATCH}; milliseconds, the best of many", Isa::detect().name());
     println!("{:>40} {:>9} {:>9} {:>9}", "shape", "forward", "data", "weights");
-    for case in CASES {
+    let only = std::env::args().nth(2).unwrap_or_default();
+    for case in CASES.iter().filter(|case| case.0.contains(&only)) {
         let [forward, data, weights] = measure(case);
         let name = format!("{} {}->{} at {}", case.0, case.1, case.2, case.8);
         println!("{name:>40} {forward:9.3} {data:9.3} {weights:9.3}");

@@ -113,7 +113,7 @@ impl Conv2d {
         let (range, pixels) = (tile_range(layout), layout.height * layout.width);
         assert_readable(layout, range, &shifts);
         let plan = |channels, shifts| {
-            let all = vec![TapSet { shifts, weights: 0, offset: 0 }];
+            let all = vec![TapSet { shifts, planes: 1, weights: 0, offset: 0 }];
             TilePlan::new(isa, channels, all, range, pixels, batch)
         };
         let (first, last) = pixel_range(layout);
@@ -218,11 +218,12 @@ impl Conv2d {
         y: &Planes,
         pooled: Option<&Planes>,
     ) {
-        let (layout, batch) = (Some(self.layout), self.batch);
+        let (isa, layout, batch, pieces) = (self.isa, Some(self.layout), self.batch, plan.pieces());
         let pooled = pooled.map(|pooled| (y, pooled));
         let (x, y) = (Flat::of(x, 0), Flat::of(y, 0));
+        let job = TileJob { isa, plan, packed, bias, relu, accumulate, x, y, layout, pooled, batch, pieces };
         // SAFETY: the planes and lengths were checked against the plan; a shifted tile stays within the arena's slack.
-        unsafe { TileJob { isa: self.isa, plan, packed, bias, relu, accumulate, x, y, layout, pooled, batch }.run() };
+        unsafe { job.run() };
     }
 
     /// Floats of scratch memory that [`Conv2d::backward_weights`] needs.

@@ -12,6 +12,8 @@
 //! A strided convolution is `down`, its gradient with respect to the input `up`; a transposed convolution the other way
 //! round. Both take the same weights, `[smaller side's channel][larger side's channel of the group][row][column]`.
 
+use std::ops::Range;
+
 use segfit::network::Axis;
 use segfit::network::layout::{LINE, PlaneLayout};
 
@@ -111,7 +113,7 @@ impl Strided {
             .map(|(k, taps)| {
                 let shifts: Vec<isize> = taps.iter().map(|&t| -shift(t)).collect();
                 assert_readable(small, up_range, &shifts);
-                let set = TapSet { weights: before_set, offset: k * joined.len, shifts };
+                let set = TapSet { planes: 1, weights: before_set, offset: k * joined.len, shifts };
                 before_set += channels.pairs() * taps.len();
                 set
             })
@@ -121,7 +123,7 @@ impl Strided {
         let images = (ROUND_FLOATS / of_image).clamp(1, batch);
         let (first, last) = pixel_range(small);
         let positions = Positions { first, last, pixels, turnable: false };
-        let down_sets = vec![TapSet { shifts: shifts.clone(), weights: 0, offset: 0 }];
+        let down_sets = vec![TapSet { shifts: shifts.clone(), planes: taps.len(), weights: 0, offset: 0 }];
         Self {
             isa,
             shape: *shape,
@@ -216,12 +218,34 @@ impl Strided {
         let scratch = aligned(scratch);
         for first in (0..self.batch).step_by(self.images) {
             let batch = self.images.min(self.batch - first);
-            self.split(x, first..first + batch, scratch);
-            let (x, y) = (self.flat(scratch, self.split), Flat::of(y, first));
-            let (isa, plan, layout) = (self.isa, &self.down, Some(self.small));
-            // SAFETY: lengths and planes were checked; every phase has room for the positions that the taps reach.
-            unsafe { TileJob { isa, plan, packed, bias, relu, accumulate, x, y, layout, pooled: None, batch }.run() };
+            let (from, to) = (self.flat(scratch, self.split), Flat::of(y, first));
+            let mut done = 0;
+            for pieces in self.bands() {
+                let rows = self.rows_before(self.down.piece_end(pieces.end - 1));
+                self.split(x, first..first + batch, done..rows, scratch);
+                done = rows;
+                let (isa, plan, layout) = (self.isa, &self.down, Some(self.small));
+                let job = TileJob { isa, plan, packed, bias, relu, accumulate, x: from, y: to, layout, pooled: None, batch, pieces };
+                // SAFETY: lengths and planes were checked; every phase has room for the positions that the taps reach.
+                unsafe { job.run() };
+            }
         }
+    }
+
+    /// Pieces whose phases are made and used in turn, so that they stay in the second cache: all where they fit it, else
+    /// one after the other.
+    fn bands(&self) -> impl Iterator<Item = Range<usize>> {
+        const SECOND_CACHE: usize = 1 << 18;
+        let all = self.down.pieces();
+        let width = if self.image_floats(self.split) > SECOND_CACHE { 1 } else { all.len() };
+        (0..all.len()).step_by(width).map(move |first| first..first + width)
+    }
+
+    /// Rows of the phases that the taps of positions before `end` reach.
+    fn rows_before(&self, end: usize) -> usize {
+        let stride = self.small.row_stride();
+        let reached = end + self.rows.reach() * stride + self.columns.reach();
+        (reached.saturating_sub(self.small.origin()) / stride + 1).min(self.small.height + self.rows.beyond())
     }
 
     /// Writes `x`, the larger side, or adds to it (then without bias); with `relu`, negative results become zero. The
@@ -248,7 +272,7 @@ impl Strided {
         for first in (0..self.batch).step_by(self.images) {
             let batch = self.images.min(self.batch - first);
             let (from, to) = (Flat::of(y, first), self.flat(scratch, self.joined));
-            let (isa, plan) = (self.isa, &self.up);
+            let (isa, plan, pieces) = (self.isa, &self.up, self.up.pieces());
             let job = TileJob {
                 isa,
                 plan,
@@ -261,6 +285,7 @@ impl Strided {
                 layout: None,
                 pooled: None,
                 batch,
+                pieces,
             };
             // SAFETY: lengths and planes were checked; the shifts stay within the arena's slack, as `new` asserts.
             unsafe { job.run() };
@@ -289,7 +314,7 @@ impl Strided {
         assert!(large_bias.as_ref().is_none_or(|b| b.len() == self.shape.in_channels));
         let scratch = aligned(scratch);
         let (phases, parts) = scratch.split_at_mut(self.batch * self.image_floats(self.split));
-        self.split(x, 0..self.batch, phases);
+        self.split(x, 0..self.batch, 0..self.small.height + self.rows.beyond(), phases);
         // SAFETY: lengths and planes were checked; every phase has room for the positions that the taps reach.
         unsafe { self.weights.run(self.flat(phases, self.split), Flat::of(y, 0), parts, dweight, small_bias) };
         if let Some(bias) = large_bias {

@@ -115,6 +115,8 @@ pub(in crate::cpu) fn for_each_job(jobs: usize, work: usize, job: impl Fn(usize)
 pub(in crate::cpu) struct TapSet {
     /// Flat shift of every position.
     pub shifts: Vec<isize>,
+    /// Planes of an input channel that the shifts lead to.
+    pub planes: usize,
     /// Floats of packed weights before this set's.
     pub weights: usize,
     /// Floats from the output plane of the first set to this set's.
@@ -162,7 +164,9 @@ impl TilePlan {
         const MIN_JOB_WORK: usize = 1 << 19;
         let blocks = even_parts(channels.outputs, conv_tile::max_out_channels(isa));
         let most_taps = sets.iter().map(|s| s.shifts.len()).max().unwrap_or(1).max(1);
-        let in_block = channels.inputs.min((288 / most_taps).max(8));
+        // Shifts of one plane share cache lines, those of several planes less so.
+        let spread = if sets.iter().any(|s| s.planes > 1) { 2 } else { 1 };
+        let in_block = channels.inputs.min((288 / spread / most_taps).max(8));
         let positions = end - start;
         let pieces = positions.div_ceil((PIECE_FLOATS / in_block).clamp(512, MAX_PIECE));
         let piece = positions.div_ceil(pieces).next_multiple_of(LINE);
@@ -175,6 +179,18 @@ impl TilePlan {
         let splits = MIN_JOBS.div_ceil(position_jobs).min((work / position_jobs / MIN_JOB_WORK).max(1)).min(all_blocks);
         let blocks_per_job = all_blocks.div_ceil(splits);
         Self { channels, sets, blocks, in_block, start, end, piece, pieces, images_per_job, blocks_per_job, work }
+    }
+}
+
+impl TilePlan {
+    /// All pieces.
+    pub fn pieces(&self) -> std::ops::Range<usize> {
+        0..self.pieces
+    }
+
+    /// End of the positions of a piece.
+    pub fn piece_end(&self, piece: usize) -> usize {
+        self.end.min(self.start + (piece + 1) * self.piece)
     }
 }
 
@@ -195,6 +211,8 @@ pub(in crate::cpu) struct TileJob<'a> {
     pub pooled: Option<(&'a Planes, &'a Planes)>,
     /// Images, at most those of the plan.
     pub batch: usize,
+    /// Pieces of the plan's positions that are computed.
+    pub pieces: std::ops::Range<usize>,
 }
 
 // SAFETY: the bias is only read.
@@ -219,9 +237,10 @@ impl TileJob<'_> {
         let all_blocks = plan.channels.groups * (plan.blocks.len() - 1);
         let block_jobs = all_blocks.div_ceil(plan.blocks_per_job);
         let image_jobs = self.batch.div_ceil(plan.images_per_job);
-        for_each_job(plan.sets.len() * image_jobs * plan.pieces * block_jobs, plan.work, |job| {
+        let pieces = self.pieces.len();
+        for_each_job(plan.sets.len() * image_jobs * pieces * block_jobs, plan.work * pieces / plan.pieces, |job| {
             let (rest, blocks) = (job / block_jobs, job % block_jobs);
-            let (rest, piece) = (rest / plan.pieces, rest % plan.pieces);
+            let (rest, piece) = (rest / pieces, self.pieces.start + rest % pieces);
             let (set, images) = (rest / image_jobs, rest % image_jobs);
             let first = blocks * plan.blocks_per_job;
             let last = (first + plan.blocks_per_job).min(all_blocks);

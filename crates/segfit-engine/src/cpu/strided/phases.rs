@@ -19,16 +19,17 @@ impl Strided {
         self.columns.phase_len(column).min(self.small.width + self.columns.beyond())
     }
 
-    /// Writes the phases of some images of `x` into scratch memory, zeros around them.
-    pub(super) fn split(&self, x: &Planes, images: Range<usize>, scratch: &mut [f32]) {
+    /// Writes some rows of the phases of some images of `x` into scratch memory; zeros above with the first row, zeros below
+    /// with the last.
+    pub(super) fn split(&self, x: &Planes, images: Range<usize>, band: Range<usize>, scratch: &mut [f32]) {
         let (rows, channels, count) = (self.rows.stride, x.channels, self.taps.len());
         let slots = Slots::new(scratch);
-        let work = images.len() * channels * count * self.split.len;
+        let work = images.len() * channels * count * band.len() * self.small.row_stride();
         for_each(images.len() * channels * rows, work, |k| {
             let (image, channel, row) = (k / rows / channels, k / rows % channels, k % rows);
             let plane = (image * channels + channel) * count * self.split.len;
             // SAFETY: the phases with these rows of this channel belong to no other job.
-            unsafe { self.split_rows(x, images.start + image, channel, row, plane, &slots) };
+            unsafe { self.split_rows(x, (images.start + image, channel, row), band.clone(), plane, &slots) };
         });
     }
 
@@ -37,15 +38,15 @@ impl Strided {
     unsafe fn split_rows(
         &self,
         x: &Planes,
-        image: usize,
-        channel: usize,
-        row: usize,
+        (image, channel, row): (usize, usize, usize),
+        band: Range<usize>,
         plane: usize,
         slots: &Slots<'_, f32>,
     ) {
         let (stride, columns) = (self.small.row_stride(), self.columns.stride);
         let first = (self.small.origin() as isize - self.split.first) as usize;
-        let height = self.rows.phase_len(row).min(self.small.height + self.rows.beyond());
+        let most = self.small.height + self.rows.beyond();
+        let height = self.rows.phase_len(row).min(most);
         let behind = first + height * stride;
         // SAFETY: the caller's; the room of a phase holds all these rows, each with the gap behind it.
         let base = |column: usize| {
@@ -55,13 +56,17 @@ impl Strided {
         for to in (0..columns).filter_map(base) {
             // SAFETY: as above.
             unsafe {
-                to.write_bytes(0, first);
-                to.add(behind).write_bytes(0, self.split.len - behind);
+                if band.start == 0 {
+                    to.write_bytes(0, first);
+                }
+                if band.end == most {
+                    to.add(behind).write_bytes(0, self.split.len - behind);
+                }
             }
         }
         let pairs = (columns == 2).then(|| [base(0), base(1)].map(|p| p.unwrap_or(std::ptr::null_mut())));
         let whole = self.phase_width(0).min(if columns == 2 { self.phase_width(1) } else { 0 });
-        for i in 0..height {
+        for i in band.start..band.end.min(height) {
             let from = x.row(image, channel, i * self.rows.stride + row);
             let at = first + i * stride;
             // SAFETY: as above; the row has all pixels of its phases.
