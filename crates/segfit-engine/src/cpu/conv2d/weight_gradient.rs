@@ -62,7 +62,7 @@ struct Piece<'a> {
 impl Lanes {
     /// Channels in lanes cost a transposition, which several channels on the other side must pay for.
     fn choose(isa: Isa, inputs: usize, outputs: usize, taps: usize) -> Self {
-        let lanes = conv_weight_lanes::lanes(isa);
+        let lanes = isa.lanes();
         let fill = |channels: usize| channels as f64 / channels.next_multiple_of(lanes) as f64;
         let pays = |channels: usize, others: usize| fill(channels) >= 0.8 && others * taps >= 64;
         if pays(outputs, inputs) && (fill(outputs) >= fill(inputs) || !pays(inputs, outputs)) {
@@ -78,7 +78,7 @@ impl Lanes {
     fn groups(self, isa: Isa, inputs: usize, outputs: usize, taps: usize) -> (Vec<usize>, Vec<usize>) {
         /// Channels of a group on either side.
         const GROUP: usize = 32;
-        let lanes = conv_weight_lanes::lanes(isa);
+        let lanes = isa.lanes();
         let in_vectors = |channels: usize| -> Vec<usize> {
             let vectors = even_parts(channels.div_ceil(lanes), conv_weight_lanes::max_vectors(isa));
             vectors.into_iter().map(|v| (v * lanes).min(channels)).collect()
@@ -258,7 +258,7 @@ impl WeightPlan {
         let is_swapped = self.lanes == Lanes::Inputs;
         let (lane_channels, other_channels) =
             if is_swapped { (in_end - input, out_end - out) } else { (out_end - out, in_end - input) };
-        let (lanes, taps) = (conv_weight_lanes::lanes(self.isa), self.shifts.len());
+        let (lanes, taps) = (self.isa.lanes(), self.shifts.len());
         let vectors = lane_channels.div_ceil(lanes);
         // SAFETY: the groups were made to fit the sums, which are zeroed before use. Positions are between the first and
         // the last pixel, so that shifts stay in the planes, and a vector behind them in the arena. Jobs of one part write
