@@ -64,3 +64,7 @@ peers:
 bench-engine *ARGS:
     cargo build --release -p segfit-cli
     {{ python }} benchmarks/engine/compare.py target/release/segfit {{ ARGS }}
+
+# The engine's tests on the NEON kernels, emulated if need be; says SKIPPED where a tool is missing
+neon *ARGS:
+    benchmarks/aarch64/check.sh {{ ARGS }}

@@ -27,6 +27,7 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `a` where a > b, else `b`: also where one of them is not a number.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `v` where `condition` > 0, else 0.
     unsafe fn where_positive(condition: Self::V, v: Self::V) -> Self::V;
@@ -39,6 +40,11 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
@@ -46,6 +52,8 @@ pub enum Isa {
     Avx512,
     /// 8 lanes, 16 registers, with FMA.
     Avx2,
+    /// 4 lanes, 32 registers: 64-bit ARM.
+    Neon,
     /// Plain Rust, 8 lanes; runs everywhere.
     Portable,
 }
@@ -70,6 +78,10 @@ impl Isa {
                 found.push(Self::Avx2);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            found.push(Self::Neon);
+        }
         found.push(Self::Portable);
         found
     }
@@ -80,7 +92,27 @@ impl Isa {
         match self {
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon",
             Self::Portable => "portable",
+        }
+    }
+
+    /// Floats of a vector.
+    #[must_use]
+    pub const fn lanes(self) -> usize {
+        match self {
+            Self::Avx512 => 16,
+            Self::Avx2 | Self::Portable => 8,
+            Self::Neon => 4,
+        }
+    }
+
+    /// Vector registers.
+    #[must_use]
+    pub const fn registers(self) -> usize {
+        match self {
+            Self::Avx512 | Self::Neon => 32,
+            Self::Avx2 | Self::Portable => 16,
         }
     }
 }
@@ -106,6 +138,12 @@ macro_rules! dispatch {
                 // SAFETY: the caller's; this CPU has the instruction set.
                 unsafe { $kernel::<$crate::cpu::simd::Avx2>($($arg),*) }
             }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon")]
+            unsafe fn neon($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller's; this CPU has the instruction set.
+                unsafe { $kernel::<$crate::cpu::simd::Neon>($($arg),*) }
+            }
             // SAFETY: `isa` comes from `Isa::available`, so that this CPU has it; the rest is the caller's.
             unsafe {
                 match isa {
@@ -113,6 +151,8 @@ macro_rules! dispatch {
                     $crate::cpu::simd::Isa::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     $crate::cpu::simd::Isa::Avx2 => avx2($($arg),*),
+                    #[cfg(target_arch = "aarch64")]
+                    $crate::cpu::simd::Isa::Neon => neon($($arg),*),
                     _ => $kernel::<$crate::cpu::simd::Portable>($($arg),*),
                 }
             }
@@ -337,15 +377,34 @@ mod tests {
 
     #[inline(always)]
     unsafe fn masked_dot<S: Simd>(a: *const f32, b: *const f32, n: usize, out: *mut f32) -> f32 {
-        // SAFETY: the test passes n valid floats.
-        unsafe {
-            let (x, y) = (S::load_first(a, n), S::load_first(b, n));
-            let kept = S::where_positive(y, S::fma(x, y, S::splat(1.0)));
-            S::store_first(out, n, S::max(kept, S::splat(2.0)));
-            S::sum(kept)
+        let mut sum = 0.0;
+        for i in (0..n).step_by(S::LANES) {
+            // SAFETY: the test passes n valid floats.
+            unsafe {
+                let (x, y) = (S::load_first(a.add(i), n - i), S::load_first(b.add(i), n - i));
+                let kept = S::where_positive(y, S::fma(x, y, S::splat(1.0)));
+                S::store_first(out.add(i), n - i, S::max(kept, S::splat(2.0)));
+                sum += S::sum(kept);
+            }
         }
+        sum
     }
     dispatch!(unsafe fn run_masked_dot = masked_dot(a: *const f32, b: *const f32, n: usize, out: *mut f32) -> f32);
+
+    dispatch!(unsafe fn sizes_of = sizes() -> (usize, usize));
+
+    #[inline(always)]
+    unsafe fn sizes<S: Simd>() -> (usize, usize) {
+        (S::LANES, S::REGISTERS)
+    }
+
+    #[test]
+    fn every_instruction_set_says_what_its_vectors_are() {
+        for isa in Isa::available() {
+            // SAFETY: touches no memory.
+            assert_eq!(unsafe { sizes_of(isa) }, (isa.lanes(), isa.registers()), "{}", isa.name());
+        }
+    }
 
     #[test]
     fn every_instruction_set_gives_the_hand_computed_lanes() {
@@ -356,6 +415,52 @@ mod tests {
             let sum = unsafe { run_masked_dot(isa, a.as_ptr(), b.as_ptr(), 5, out.as_mut_ptr()) };
             assert_eq!(out, [3.0, 2.0, 4.0, 3.0, 2.0, 9.0], "{}", isa.name());
             assert!((sum - 10.0).abs() < 1e-6, "{} {sum}", isa.name());
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn copy_first<S: Simd>(from: *const f32, n: usize, whole: *mut f32, to: *mut f32) {
+        // SAFETY: the test passes n valid floats and two vectors.
+        unsafe {
+            let v = S::load_first(from, n);
+            S::store(whole, v);
+            S::store_first(to, n, v);
+        }
+    }
+    dispatch!(unsafe fn run_copy_first = copy_first(from: *const f32, n: usize, whole: *mut f32, to: *mut f32));
+
+    #[test]
+    fn a_part_of_a_vector_touches_no_other_memory_and_reads_zeros_there() {
+        for (isa, n) in Isa::available().into_iter().flat_map(|isa| (0..=isa.lanes() + 1).map(move |n| (isa, n))) {
+            let from: Vec<f32> = (1..=n as u16).map(f32::from).collect();
+            let (mut whole, mut to) = ([9.0; 16], [9.0; 16]);
+            // SAFETY: n floats of `from` are valid, and 16 of the others.
+            unsafe { run_copy_first(isa, from.as_ptr(), n, whole.as_mut_ptr(), to.as_mut_ptr()) };
+            for k in 0..16 {
+                let is_loaded = k < n.min(isa.lanes());
+                let (loaded, stored) = if is_loaded { (from[k], from[k]) } else { (0.0, 9.0) };
+                assert_eq!(whole[k], if k < isa.lanes() { loaded } else { 9.0 }, "{} {n} {k}", isa.name());
+                assert_eq!(to[k], stored, "{} {n} {k}", isa.name());
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn larger<S: Simd>(a: f32, b: f32) -> f32 {
+        let mut lanes = [0.0; 16];
+        // SAFETY: the array has room for a vector.
+        unsafe { S::store(lanes.as_mut_ptr(), S::max(S::splat(a), S::splat(b))) };
+        lanes[S::LANES - 1]
+    }
+    dispatch!(unsafe fn run_larger = larger(a: f32, b: f32) -> f32);
+
+    #[test]
+    fn the_maximum_is_the_second_operand_where_one_is_not_a_number() {
+        for isa in Isa::available() {
+            // SAFETY: touches no memory of others.
+            let max = |a, b| unsafe { run_larger(isa, a, b) };
+            assert_eq!((max(1.0, 2.0), max(2.0, 1.0), max(f32::NAN, 2.0)), (2.0, 2.0, 2.0), "{}", isa.name());
+            assert!(max(2.0, f32::NAN).is_nan(), "{}", isa.name());
         }
     }
 }

@@ -68,10 +68,6 @@ fn even_parts(count: usize, most: usize) -> Vec<usize> {
     (0..=parts).map(|k| k * count / parts).collect()
 }
 
-fn lanes(isa: Isa) -> usize {
-    if isa == Isa::Avx512 { 16 } else { 8 }
-}
-
 impl Plan {
     fn new(isa: Isa, inputs: usize, outputs: usize, layout: PlaneLayout, batch: usize) -> Self {
         /// Output channels of a group: the products' inputs are read once for all of them.
@@ -82,7 +78,7 @@ impl Plan {
         const SMALL_WEIGHTS: usize = 600 * 1024;
         const WORTH_WAKING: usize = 1 << 20;
         let threads = team::size();
-        let lanes = lanes(isa);
+        let lanes = isa.lanes();
         let units_per_row = layout.width.div_ceil(lanes);
         let vectors = (batch * layout.height.div_ceil(TILE) * units_per_row).div_ceil(4);
         let out_blocks = even_parts(outputs, winograd_multiply::max_outputs(isa));
@@ -172,7 +168,7 @@ impl Winograd {
         const WEIGHT: usize = 12;
         /// Transformed weights, in floats, that no cache holds.
         const MAX_WEIGHTS: usize = 32 << 20;
-        let lanes = lanes(isa);
+        let lanes = isa.lanes();
         // Cycles of the transform of a channel of a vector.
         let transform = if isa == Isa::Avx512 { 300 } else { 150 };
         let pairs = in_channels * out_channels;

@@ -81,7 +81,7 @@ struct Block {
 impl Lanes {
     /// Channels in lanes cost a transposition, which several channels on the other side must pay for.
     fn choose(isa: Isa, GroupChannels { inputs, outputs, .. }: GroupChannels, taps: usize, turnable: bool) -> Self {
-        let lanes = conv_weight_lanes::lanes(isa);
+        let lanes = isa.lanes();
         let fill = |channels: usize| channels as f64 / channels.next_multiple_of(lanes) as f64;
         let pays = |channels: usize, others: usize| fill(channels) >= 0.8 && others * taps >= 64;
         let pays_inputs = turnable && pays(inputs, outputs);
@@ -99,7 +99,7 @@ impl Lanes {
         /// Channels of a run on either side.
         const RUN: usize = 32;
         let GroupChannels { inputs, outputs, .. } = channels;
-        let lanes = conv_weight_lanes::lanes(isa);
+        let lanes = isa.lanes();
         let in_vectors = |channels: usize| -> Vec<usize> {
             let vectors = even_parts(channels.div_ceil(lanes), conv_weight_lanes::max_vectors(isa));
             vectors.into_iter().map(|v| (v * lanes).min(channels)).collect()
@@ -286,7 +286,7 @@ impl WeightPlan {
         let is_swapped = self.lanes == Lanes::Inputs;
         let (lane_channels, other_channels) =
             if is_swapped { (in_end - input, out_end - out) } else { (out_end - out, in_end - input) };
-        let (lanes, all_taps) = (conv_weight_lanes::lanes(self.isa), self.shifts.len());
+        let (lanes, all_taps) = (self.isa.lanes(), self.shifts.len());
         let (first_tap, taps) = (block.taps.0, block.taps.1 - block.taps.0);
         let vectors = lane_channels.div_ceil(lanes);
         // SAFETY: the runs were made to fit the sums, which are zeroed before use. The caller of `run` vouches for the

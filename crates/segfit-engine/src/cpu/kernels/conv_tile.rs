@@ -44,7 +44,7 @@ pub struct TileRun<'a> {
 /// Most output channels of one tile.
 #[must_use]
 pub const fn max_out_channels(isa: Isa) -> usize {
-    if matches!(isa, Isa::Avx512) { 8 } else { 6 }
+    if isa.registers() >= 32 { 8 } else { 6 }
 }
 
 dispatch! {

@@ -45,16 +45,10 @@ pub struct LaneRun<'a> {
     pub sums: *mut f32,
 }
 
-/// Lanes of a vector.
-#[must_use]
-pub const fn lanes(isa: Isa) -> usize {
-    if matches!(isa, Isa::Avx512) { 16 } else { 8 }
-}
-
 /// Most vectors of lane channels whose sums fit the registers.
 #[must_use]
 pub const fn max_vectors(isa: Isa) -> usize {
-    if matches!(isa, Isa::Avx512) { MAX_VECTORS } else { 1 }
+    if isa.registers() >= 32 { MAX_VECTORS } else { 1 }
 }
 
 dispatch! {

@@ -44,7 +44,7 @@ pub struct WeightRun<'a> {
 /// Most output channels of one tile.
 #[must_use]
 pub const fn max_out_channels(isa: Isa) -> usize {
-    if matches!(isa, Isa::Avx512) { 8 } else { 4 }
+    if isa.registers() >= 32 { 8 } else { 4 }
 }
 
 /// Most kernel positions that the buffer of sums has room for (7 x 7).

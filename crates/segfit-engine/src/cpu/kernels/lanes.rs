@@ -262,6 +262,55 @@ mod x86 {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "each is the trait's contract")]
+mod neon {
+    use super::Lanes;
+    use crate::cpu::simd::Neon;
+    use std::arch::aarch64::*;
+
+    // SAFETY: used only where `Isa::available` lists NEON.
+    unsafe impl Lanes for Neon {
+        #[inline(always)]
+        unsafe fn deinterleave(a: float32x4_t, b: float32x4_t) -> (float32x4_t, float32x4_t) {
+            unsafe { (vuzp1q_f32(a, b), vuzp2q_f32(a, b)) }
+        }
+        #[inline(always)]
+        unsafe fn interleave(even: float32x4_t, odd: float32x4_t) -> (float32x4_t, float32x4_t) {
+            unsafe { (vzip1q_f32(even, odd), vzip2q_f32(even, odd)) }
+        }
+        #[inline(always)]
+        unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vdivq_f32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sqrt(a: float32x4_t) -> float32x4_t {
+            unsafe { vsqrtq_f32(a) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
+            unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)))) }
+        }
+        #[inline(always)]
+        unsafe fn split(v: float32x4_t) -> (float32x4_t, float32x4_t) {
+            unsafe {
+                let bits = vreinterpretq_u32_f32(v);
+                let fraction = vandq_u32(bits, vdupq_n_u32(0x007f_ffff));
+                let m = vreinterpretq_f32_u32(vorrq_u32(fraction, vdupq_n_u32(0x3f80_0000)));
+                let e = vsubq_s32(vreinterpretq_s32_u32(vshrq_n_u32::<23>(bits)), vdupq_n_s32(127));
+                (m, vcvtq_f32_s32(e))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_bytes(p: *const u8) -> float32x4_t {
+            unsafe {
+                let four = u64::from(p.cast::<u32>().read_unaligned());
+                vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,7 +368,7 @@ mod tests {
     fn deinterleaving_takes_every_other_float_and_interleaving_undoes_it() {
         let x: [f32; 32] = std::array::from_fn(|i| i as f32);
         for isa in Isa::available() {
-            let lanes = if isa.name() == "avx512" { 16 } else { 8 };
+            let lanes = isa.lanes();
             let mut out = [0.0_f32; 64];
             // SAFETY: 32 and 64 valid floats.
             unsafe { run_shuffle(isa, x.as_ptr(), out.as_mut_ptr()) };

@@ -91,6 +91,33 @@ mod x86 {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use std::arch::aarch64::*;
+
+    use super::Transpose;
+    use crate::cpu::simd::Neon;
+
+    // SAFETY: used only where `Isa::available` lists NEON.
+    unsafe impl Transpose for Neon {
+        #[inline(always)]
+        unsafe fn transpose(rows: &[*const f32; 16], to: *mut f32, to_stride: usize) {
+            // SAFETY: the caller's. Pairs of rows change places within pairs of columns, then pairs with pairs.
+            unsafe {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|r: usize| vld1q_f32(rows[r]));
+                let even = vreinterpretq_f64_f32(vtrn1q_f32(a, b));
+                let odd = vreinterpretq_f64_f32(vtrn2q_f32(a, b));
+                let even2 = vreinterpretq_f64_f32(vtrn1q_f32(c, d));
+                let odd2 = vreinterpretq_f64_f32(vtrn2q_f32(c, d));
+                vst1q_f32(to, vreinterpretq_f32_f64(vtrn1q_f64(even, even2)));
+                vst1q_f32(to.add(to_stride), vreinterpretq_f32_f64(vtrn1q_f64(odd, odd2)));
+                vst1q_f32(to.add(2 * to_stride), vreinterpretq_f32_f64(vtrn2q_f64(even, even2)));
+                vst1q_f32(to.add(3 * to_stride), vreinterpretq_f32_f64(vtrn2q_f64(odd, odd2)));
+            }
+        }
+    }
+}
+
 /// Writes `to[k * 8 + c] = from[c * stride + k]` for 8 rows c and `len` columns k.
 ///
 /// # Safety
@@ -105,15 +132,17 @@ dispatch!(unsafe fn interleave = interleave_generic(from: *const f32, stride: us
 
 #[inline(always)]
 unsafe fn interleave_generic<S: Transpose>(from: *const f32, stride: usize, len: usize, to: *mut f32) {
-    let whole = if S::LANES == 8 { len / 8 * 8 } else { 0 };
+    let whole = if S::LANES <= 8 { len / S::LANES * S::LANES } else { 0 };
     // SAFETY: the caller's; unused rows point to the first.
     unsafe {
-        for k in (0..whole).step_by(8) {
-            let mut rows = [from; 16];
-            for (c, row) in rows.iter_mut().enumerate().take(8) {
-                *row = from.add(c * stride + k);
+        for k in (0..whole).step_by(S::LANES) {
+            for first in (0..8).step_by(S::LANES) {
+                let mut rows = [from; 16];
+                for (c, row) in rows.iter_mut().enumerate().take(S::LANES) {
+                    *row = from.add((first + c) * stride + k);
+                }
+                S::transpose(&rows, to.add(k * 8 + first), 8);
             }
-            S::transpose(&rows, to.add(k * 8), 8);
         }
         for k in whole..len {
             for c in 0..8 {

@@ -68,6 +68,33 @@ unsafe impl Quads for Portable {
     }
 }
 
+// SAFETY: used only where `Isa::available` lists NEON.
+#[cfg(target_arch = "aarch64")]
+unsafe impl Quads for crate::cpu::simd::Neon {
+    #[inline(always)]
+    unsafe fn transpose_quads(v: [Self::V; 4]) -> [Self::V; 4] {
+        use std::arch::aarch64::{vreinterpretq_f32_f64, vreinterpretq_f64_f32, vtrn1q_f64, vtrn2q_f64};
+        use std::arch::aarch64::{vtrn1q_f32, vtrn2q_f32};
+        // SAFETY: the trait's contract.
+        unsafe {
+            let even = [vtrn1q_f32(v[0], v[1]), vtrn1q_f32(v[2], v[3])].map(|v| vreinterpretq_f64_f32(v));
+            let odd = [vtrn2q_f32(v[0], v[1]), vtrn2q_f32(v[2], v[3])].map(|v| vreinterpretq_f64_f32(v));
+            [
+                vreinterpretq_f32_f64(vtrn1q_f64(even[0], even[1])),
+                vreinterpretq_f32_f64(vtrn1q_f64(odd[0], odd[1])),
+                vreinterpretq_f32_f64(vtrn2q_f64(even[0], even[1])),
+                vreinterpretq_f32_f64(vtrn2q_f64(odd[0], odd[1])),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_quads_low(v: [Self::V; 4]) -> [Self::V; 2] {
+        // SAFETY: the trait's contract.
+        let [first, second, ..] = unsafe { Self::transpose_quads(v) };
+        [first, second]
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::undocumented_unsafe_blocks, reason = "each is the trait's contract")]
 mod x86 {
