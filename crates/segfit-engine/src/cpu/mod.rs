@@ -7,6 +7,7 @@ mod convolution;
 pub mod copy;
 mod executor;
 pub mod kernels;
+mod low_precision;
 pub mod max_pool;
 mod normalisation;
 pub mod ordered;

@@ -1,0 +1,281 @@
+//! Convolution with stride 1 and "same" padding on packed planes.
+
+use rayon::prelude::*;
+use segfit::network::layout::{LINE, PlaneLayout};
+
+use super::weights::PackedWeights;
+use crate::cpu::kernels::amx::{self, MatrixRun};
+use crate::cpu::kernels::dot::DotSet;
+use crate::cpu::kernels::packed_tile::{Finish, PackedRun, convolve_packed};
+use crate::cpu::planes::Planes;
+
+/// What a convolution stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Elements.
+    Packed,
+    /// One f32 plane for each channel.
+    Floats,
+}
+
+/// A convolution prepared for one input and one output.
+#[derive(Clone, Debug)]
+pub struct PackedConvolution {
+    set: DotSet,
+    matrix: Option<MatrixBlocks>,
+    x: Planes,
+    y: Planes,
+    target: Target,
+    relu: bool,
+    shifts: Vec<isize>,
+    /// First output slot and number of slots of every tile.
+    blocks: Vec<(usize, usize)>,
+    weights: Vec<u32>,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+    cut: Cut,
+}
+
+/// How the matrix unit goes through the input's planes.
+#[derive(Clone, Copy, Debug)]
+struct MatrixBlocks {
+    /// Planes of one product, a divisor of all planes.
+    depth: usize,
+}
+
+/// Division of the positions.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    start: usize,
+    end: usize,
+    /// Positions of a piece.
+    piece: usize,
+    pieces: usize,
+    blocks_per_job: usize,
+    /// Dot products of vectors of all jobs.
+    work: usize,
+}
+
+impl PackedConvolution {
+    /// A convolution with an odd square kernel; `matrix` allows the matrix unit.
+    ///
+    /// # Panics
+    /// When batches or layouts differ, or the kernel reaches beyond the border: bugs of the caller.
+    pub fn new(
+        set: DotSet,
+        matrix: bool,
+        kernel_size: usize,
+        x: Planes,
+        y: Planes,
+        target: Target,
+        relu: bool,
+    ) -> Self {
+        assert_eq!((x.batch, x.layout), (y.batch, y.layout), "a convolution keeps the shape");
+        assert!(
+            kernel_size % 2 == 1 && kernel_size / 2 <= x.layout.pad,
+            "kernel {kernel_size}, border {}",
+            x.layout.pad
+        );
+        let reach = (kernel_size / 2) as isize;
+        let row = x.layout.row_stride() as isize;
+        let shifts: Vec<isize> = (-reach..=reach).flat_map(|a| (-reach..=reach).map(move |b| a * row + b)).collect();
+        let outputs = if target == Target::Packed { y.channels * set.slots() } else { y.channels };
+        let depth = (1..=x.channels.min(16)).rev().find(|d| x.channels.is_multiple_of(*d)).unwrap_or(1);
+        let matrix = (matrix && worth_the_matrix_unit(set, outputs, depth)).then_some(MatrixBlocks { depth });
+        let mut blocks = Vec::new();
+        let mut first = 0;
+        while first < outputs {
+            let size = match (matrix, outputs - first) {
+                (Some(_), left) => left.min(16),
+                (None, 8..) => set.max_outputs(),
+                (None, 3..) => 4,
+                (None, _) => 2,
+            };
+            blocks.push((first, size));
+            first += size;
+        }
+        let cut = Cut::new(&x, blocks.len(), outputs * shifts.len() / set.slots());
+        Self {
+            set,
+            matrix,
+            x,
+            y,
+            target,
+            relu,
+            shifts,
+            blocks,
+            weights: Vec::new(),
+            scale: vec![0.0; outputs.next_multiple_of(16)],
+            bias: vec![0.0; outputs.next_multiple_of(16)],
+            cut,
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        4 * (self.weights.len() + self.scale.len() + self.bias.len())
+    }
+
+    /// Orders the weights as the tiles read them.
+    pub fn load(&mut self, packed: &PackedWeights) {
+        let (groups, taps) = (self.x.channels, self.shifts.len());
+        let element =
+            |o: usize, g: usize, t: usize| packed.elements.get((o * groups + g) * taps + t).copied().unwrap_or(0);
+        self.weights.clear();
+        for &(first, size) in &self.blocks {
+            match self.matrix {
+                Some(MatrixBlocks { depth }) => {
+                    for (part, t) in (0..groups / depth).flat_map(|p| (0..taps).map(move |t| (p, t))) {
+                        for o in first..first + size {
+                            self.weights.extend((0..depth).map(|k| element(o, part * depth + k, t)));
+                        }
+                    }
+                }
+                None => {
+                    for (g, t) in (0..groups).flat_map(|g| (0..taps).map(move |t| (g, t))) {
+                        for o in first..first + size {
+                            self.weights.extend(self.set.weight_words(element(o, g, t)));
+                        }
+                    }
+                }
+            }
+        }
+        self.weights.shrink_to_fit();
+        self.scale[..packed.scale.len()].copy_from_slice(&packed.scale);
+        self.bias[..packed.bias.len()].copy_from_slice(&packed.bias);
+    }
+
+    /// Writes the output, borders included.
+    pub fn run(&self) {
+        let cut = self.cut;
+        let block_jobs = self.blocks.len().div_ceil(cut.blocks_per_job);
+        let jobs = self.x.batch * cut.pieces * block_jobs;
+        let job = |job: usize| {
+            let (rest, blocks) = (job / block_jobs, job % block_jobs);
+            let (image, piece) = (rest / cut.pieces, rest % cut.pieces);
+            let first = blocks * cut.blocks_per_job;
+            let start = cut.start + piece * cut.piece;
+            let end = cut.end.min(start + cut.piece);
+            self.run_blocks(image, (start, end), first..(first + cut.blocks_per_job).min(self.blocks.len()));
+        };
+        const WORTH_WAKING: usize = 1 << 15;
+        if jobs == 1 || cut.work < WORTH_WAKING {
+            (0..jobs).for_each(job);
+        } else {
+            (0..jobs).into_par_iter().with_max_len(1).for_each(job);
+        }
+    }
+
+    fn run_blocks(&self, image: usize, (start, end): (usize, usize), blocks: std::ops::Range<usize>) {
+        let layout = self.x.layout;
+        let x = self.x.plane(image, 0).cast::<u32>().cast_const();
+        let words = self.weights.len() / self.blocks.iter().map(|b| b.1).sum::<usize>();
+        let planes = |slots: usize| if self.target == Target::Packed { slots / self.set.slots() } else { slots };
+        let finish = |first: usize, size: usize| Finish {
+            scale: self.scale[first..].as_ptr(),
+            bias: self.bias[first..].as_ptr(),
+            relu: self.relu,
+            floats: if self.target == Target::Packed { 0 } else { size.min(self.y.channels - first) },
+        };
+        let y = |first: usize| self.y.plane(image, planes(first)).cast::<u32>();
+        // SAFETY: the planes have one layout; a shifted tile reaches at most a few lines beyond the planes, which the slack
+        // holds; jobs write disjoint blocks of channels or pieces of images.
+        unsafe {
+            match self.matrix {
+                Some(MatrixBlocks { depth }) => {
+                    let (first, last) = (self.blocks[blocks.start], self.blocks[blocks.end - 1]);
+                    let run = MatrixRun {
+                        x,
+                        plane_stride: layout.plane_stride(),
+                        depth,
+                        parts: self.x.channels / depth,
+                        shifts: &self.shifts,
+                        weights: self.weights[first.0 * words..].as_ptr(),
+                        y: y(first.0),
+                        outputs: last.0 + last.1 - first.0,
+                        start,
+                        end,
+                        finish: finish(first.0, last.0 + last.1 - first.0),
+                    };
+                    amx::convolve(self.set, &run);
+                }
+                None => {
+                    for &(first, size) in &self.blocks[blocks.clone()] {
+                        let run = PackedRun {
+                            x,
+                            plane_stride: layout.plane_stride(),
+                            groups: self.x.channels,
+                            shifts: &self.shifts,
+                            weights: self.weights[first * words..].as_ptr(),
+                            y: y(first),
+                            outputs: size,
+                            start,
+                            end,
+                            finish: finish(first, size),
+                        };
+                        convolve_packed(self.set, &run);
+                    }
+                }
+            }
+            let (first, last) = (self.blocks[blocks.start], self.blocks[blocks.end - 1]);
+            for plane in planes(first.0)..planes(last.0 + last.1).min(self.y.channels) {
+                zero_borders(layout, self.y.plane(image, plane).cast(), start, end);
+            }
+        }
+    }
+}
+
+/// Whether the matrix unit beats register tiles: it multiplies 16 x 16 elements at a time, of which these are in use.
+fn worth_the_matrix_unit(set: DotSet, outputs: usize, depth: usize) -> bool {
+    let used = outputs as f64 / outputs.next_multiple_of(16) as f64 * depth as f64 / 16.0;
+    // Measured on Sapphire Rapids: a full tile of u8 products is 7 times as fast as vector dot products, bf16 14 times.
+    used > if set.slots() == 4 { 0.2 } else { 0.1 }
+}
+
+impl Cut {
+    fn new(x: &Planes, blocks: usize, dots_per_input: usize) -> Self {
+        /// Elements of the inputs of a piece: a part of the second cache.
+        const PIECE_ELEMENTS: usize = 64 * 1024;
+        const MIN_JOBS: usize = 12;
+        const MIN_JOB_WORK: usize = 1 << 14;
+        let (first, last) = pixel_range(x.layout);
+        let (start, end) = (first / LINE * LINE, last.next_multiple_of(LINE));
+        let work = (dots_per_input * x.channels + 16 * x.channels) * (end - start) / LINE * x.batch;
+        let pieces = (end - start).div_ceil((PIECE_ELEMENTS / x.channels).clamp(512, 8 * 1024));
+        let piece = (end - start).div_ceil(pieces).next_multiple_of(LINE);
+        let pieces = (end - start).div_ceil(piece);
+        let jobs = pieces * x.batch;
+        let splits = MIN_JOBS.div_ceil(jobs).min((work / jobs / MIN_JOB_WORK).max(1)).min(blocks);
+        Self { start, end, piece, pieces, blocks_per_job: blocks.div_ceil(splits), work }
+    }
+}
+
+/// First and last (exclusive) flat position of the pixels.
+fn pixel_range(layout: PlaneLayout) -> (usize, usize) {
+    (layout.origin(), layout.origin() + (layout.height - 1) * layout.row_stride() + layout.width)
+}
+
+/// Zeroes what is not a pixel in [start, end) of a plane, and the plane's ends if the range has its first or last pixel.
+///
+/// # Safety
+/// `plane` is the first element of a plane of that layout, and nobody else touches the range.
+unsafe fn zero_borders(layout: PlaneLayout, plane: *mut u32, start: usize, end: usize) {
+    let (first, last) = pixel_range(layout);
+    // SAFETY: every index is inside the range or in an end that belongs to this range's job.
+    unsafe {
+        if start <= first {
+            plane.write_bytes(0, first);
+        }
+        if end >= last {
+            plane.add(last).write_bytes(0, layout.plane_stride() - last);
+        }
+        let row_before = start.saturating_sub(first) / layout.row_stride();
+        let mut gap = first + row_before * layout.row_stride() + layout.width;
+        while gap < end.min(last) {
+            for q in gap.max(start)..(gap + layout.pad).min(end) {
+                *plane.add(q) = 0;
+            }
+            gap += layout.row_stride();
+        }
+    }
+}
