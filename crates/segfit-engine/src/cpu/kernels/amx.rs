@@ -6,6 +6,8 @@
 
 use std::sync::OnceLock;
 
+use segfit::network::layout::LINE;
+
 use super::dot::DotSet;
 use super::packed_tile::Finish;
 
@@ -66,6 +68,53 @@ fn ask() -> bool {
     false
 }
 
+/// How the input's planes are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// Whether the rows of the kernel are folded into the depth: the planes, shifted by whole rows, are put next to each other
+    /// first, so that thin inputs fill the tiles better.
+    pub folded: bool,
+    /// Planes of one product, at most 16.
+    pub depth: usize,
+    /// The planes (of all rows of the kernel, if folded) are `depth * parts`.
+    pub parts: usize,
+    /// Products of every pair of tiles.
+    pub products: usize,
+}
+
+impl Steps {
+    /// The steps with the fewest products for inputs of so many planes and a square kernel.
+    #[must_use]
+    pub fn new(planes: usize, kernel_size: usize) -> Self {
+        let parts = |rows: usize| (rows.div_ceil(16)..=rows).find(|p| rows.is_multiple_of(*p)).unwrap_or(rows);
+        let (plain, folded) = (parts(planes), parts(planes * kernel_size));
+        let plain =
+            Self { folded: false, depth: planes / plain, parts: plain, products: plain * kernel_size * kernel_size };
+        let folded =
+            Self { folded: true, depth: planes * kernel_size / folded, parts: folded, products: folded * kernel_size };
+        let fits = planes * kernel_size <= MOST_FOLDED;
+        if fits && 5 * folded.products < 4 * plain.products { folded } else { plain }
+    }
+
+    /// Whether these steps are faster than register tiles, which need one dot product for each output and element of `inner`
+    /// (planes x kernel positions). Times of 16 positions in nanoseconds, as measured on Sapphire Rapids: a product of tiles
+    /// with up to 8 outputs takes as long as about fifteen dot products of u8, with 16 outputs twenty-five.
+    #[must_use]
+    pub fn beat_vectors(&self, set: DotSet, outputs: usize, inner: usize) -> bool {
+        let rest = match outputs % 16 {
+            0 => 0.0,
+            1..=8 => 3.0,
+            _ => 5.2,
+        };
+        let matrix = ((outputs / 16) as f64 * 5.2 + rest) * self.products as f64;
+        let vector = (outputs * inner) as f64 * if set.slots() == 4 { 0.2 } else { 0.4 };
+        matrix < vector
+    }
+}
+
+/// Most planes that folding makes: with a chunk of positions they fit the first cache.
+const MOST_FOLDED: usize = 24;
+
 /// Output channels over a flat range of one image's planes.
 #[derive(Clone, Copy, Debug)]
 pub struct MatrixRun<'a> {
@@ -73,13 +122,15 @@ pub struct MatrixRun<'a> {
     pub x: *const u32,
     /// Elements from one plane to the next, of input and output.
     pub plane_stride: usize,
-    /// Planes that are multiplied at a time, at most 16.
-    pub depth: usize,
-    /// The input has `depth * parts` planes.
-    pub parts: usize,
+    /// Planes of the input.
+    pub planes: usize,
+    /// How these are multiplied.
+    pub steps: Steps,
     /// Flat shift of every kernel position.
     pub shifts: &'a [isize],
-    /// Weights `[block of 16 outputs][parts][shifts][outputs of the block][depth]`.
+    /// Weights `[block of 16 outputs][parts][shifts][outputs of the block][depth]`; folded: `[block][parts][columns of the
+    /// kernel][outputs of the block][depth]`, where parts and depth number the planes of all rows of the kernel, one row after
+    /// the other.
     pub weights: *const u32,
     /// First element of the plane of the first output channel.
     pub y: *mut u32,
@@ -93,289 +144,92 @@ pub struct MatrixRun<'a> {
     pub finish: Finish,
 }
 
+/// Some output channels of a 2x2 transposed convolution with stride 2, for some rows of the input.
+#[derive(Clone, Copy, Debug)]
+pub struct MatrixUpRun {
+    /// Pixel 0 of the first row of the input in its first plane.
+    pub x: *const u32,
+    /// Elements from one plane of the input to the next.
+    pub x_stride: usize,
+    /// Elements from one row of the input to the next.
+    pub x_row_stride: usize,
+    /// Rows of the input.
+    pub rows: usize,
+    /// Planes of one product, at most 16.
+    pub depth: usize,
+    /// The input has `depth * parts` planes.
+    pub parts: usize,
+    /// Weights `[row of the kernel][parts][column of the kernel][channel][depth]`.
+    pub weights: *const u32,
+    /// Output channels, at most [`UP_CHANNELS`].
+    pub channels: usize,
+    /// Pixel 0 of the first of twice as many rows of the output in its first plane.
+    pub y: *mut u32,
+    /// Elements from one row of the output to the next.
+    pub y_row_stride: usize,
+    /// Elements from one plane of the output to the next.
+    pub y_stride: usize,
+    /// Pixels of a row of the input.
+    pub width: usize,
+    /// Scale and bias of the channels; always packed.
+    pub finish: Finish,
+}
+
+/// Output channels of a run of the transposed convolution.
+pub const UP_CHANNELS: usize = LINE / 2;
+
 /// Computes one run; `set` says what the elements are.
 ///
 /// # Safety
-/// As for `conv_tile::convolve`, and [`available`] must be true.
+/// As for `conv_tile::convolve` (up to four lines more are read), and [`available`] must be true.
 pub unsafe fn convolve(set: DotSet, run: &MatrixRun<'_>) {
     // SAFETY: the caller's.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if set.slots() == 4 {
-            x86::convolve_int8(run);
+            super::amx_x86::convolve_int8(run);
         } else {
-            x86::convolve_bf16(run);
+            super::amx_x86::convolve_bf16(run);
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no matrix unit for {set:?} {run:?}");
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::asm;
-
-    use super::MatrixRun;
-    use crate::cpu::kernels::dot::Dot;
-    use crate::cpu::kernels::dot_x86::{Bf16Avx512, Int8Avx512};
-    use crate::cpu::kernels::packed_tile::{Finish, pack_element, value};
-
-    /// Rows of a tile: output channels of the sums and the weights, planes of the inputs. Columns: 16 elements.
-    const SIDE: usize = 16;
-
-    /// A kind of tile product: sums (tile C) += weights (tile A) x inputs (tile B).
-    trait Product: Dot {
-        unsafe fn multiply<const C: usize, const A: usize, const B: usize>();
+/// Computes one run of the transposed convolution; `set` says what the elements are.
+///
+/// # Safety
+/// The rows lie inside valid memory, two lines behind the input's row may be read; nobody else touches the output's rows;
+/// [`available`] must be true.
+pub unsafe fn up(set: DotSet, run: &MatrixUpRun) {
+    // SAFETY: the caller's.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if set.slots() == 4 {
+            super::amx_x86::up_int8(run);
+        } else {
+            super::amx_x86::up_bf16(run);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("no matrix unit for {set:?} {run:?}");
     }
+}
 
-    /// One instruction on tiles C, A and B; only the combinations that the kernel uses.
-    macro_rules! multiply {
-        ($signed:literal) => {
-            #[inline(always)]
-            unsafe fn multiply<const C: usize, const A: usize, const B: usize>() {
-                // SAFETY: touches tile registers only, which nobody else uses.
-                unsafe {
-                    match (C, A, B) {
-                        (0, 4, 6) => asm!(concat!($signed, " tmm0, tmm4, tmm6"), options(nostack, nomem)),
-                        (1, 4, 7) => asm!(concat!($signed, " tmm1, tmm4, tmm7"), options(nostack, nomem)),
-                        (2, 5, 6) => asm!(concat!($signed, " tmm2, tmm5, tmm6"), options(nostack, nomem)),
-                        (3, 5, 7) => asm!(concat!($signed, " tmm3, tmm5, tmm7"), options(nostack, nomem)),
-                        (2, 4, 6) => asm!(concat!($signed, " tmm2, tmm4, tmm6"), options(nostack, nomem)),
-                        (3, 4, 7) => asm!(concat!($signed, " tmm3, tmm4, tmm7"), options(nostack, nomem)),
-                        _ => unreachable!(),
-                    }
-                }
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thin_inputs_are_folded_and_deep_ones_cut() {
+        let steps = |planes, kernel| {
+            let s = Steps::new(planes, kernel);
+            (s.folded, s.depth, s.parts, s.products)
         };
+        assert_eq!(steps(4, 3), (true, 12, 1, 3));
+        assert_eq!(steps(8, 3), (true, 12, 2, 6));
+        assert_eq!(steps(16, 3), (false, 16, 1, 9));
+        assert_eq!(steps(20, 3), (false, 10, 2, 18));
+        assert_eq!(steps(17, 1), (false, 1, 17, 17));
+        assert_eq!(steps(1, 5), (true, 5, 1, 5));
     }
-
-    impl Product for Int8Avx512 {
-        // Signed weights, unsigned inputs.
-        multiply!("tdpbsud");
-    }
-
-    impl Product for Bf16Avx512 {
-        multiply!("tdpbf16ps");
-    }
-
-    /// Loads tile T with rows `stride` bytes apart.
-    #[inline(always)]
-    unsafe fn load<const T: usize>(p: *const u32, stride: usize) {
-        // SAFETY: reads the rows that the tile's shape says; the caller vouches for them.
-        unsafe {
-            match T {
-                4 => asm!("tileloadd tmm4, [{p} + {s}]", p = in(reg) p, s = in(reg) stride, options(nostack, readonly)),
-                5 => asm!("tileloadd tmm5, [{p} + {s}]", p = in(reg) p, s = in(reg) stride, options(nostack, readonly)),
-                6 => asm!("tileloadd tmm6, [{p} + {s}]", p = in(reg) p, s = in(reg) stride, options(nostack, readonly)),
-                7 => asm!("tileloadd tmm7, [{p} + {s}]", p = in(reg) p, s = in(reg) stride, options(nostack, readonly)),
-                _ => unreachable!(),
-            }
-        }
-    }
-
-    /// Stores tile 0, 1, 2 or 3 with rows of 64 bytes.
-    #[inline(always)]
-    unsafe fn store(tile: usize, p: *mut u32) {
-        let stride = 4 * SIDE;
-        // SAFETY: writes 16 rows at most; the caller vouches for them.
-        unsafe {
-            match tile {
-                0 => asm!("tilestored [{p} + {s}], tmm0", p = in(reg) p, s = in(reg) stride, options(nostack)),
-                1 => asm!("tilestored [{p} + {s}], tmm1", p = in(reg) p, s = in(reg) stride, options(nostack)),
-                2 => asm!("tilestored [{p} + {s}], tmm2", p = in(reg) p, s = in(reg) stride, options(nostack)),
-                3 => asm!("tilestored [{p} + {s}], tmm3", p = in(reg) p, s = in(reg) stride, options(nostack)),
-                _ => unreachable!(),
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn zero_sums() {
-        // SAFETY: tile registers only.
-        unsafe {
-            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
-        }
-    }
-
-    /// Shapes of the eight tiles, in the processor's format: palette 1, bytes per row from byte 16, rows from byte 48.
-    #[repr(C, align(64))]
-    struct Shapes([u8; 64]);
-
-    /// Sums in tiles 0 to 3, weights in 4 and 5, inputs in 6 and 7. Tiles 2, 3 and 5 have `second` rows of outputs.
-    unsafe fn set_shapes(first: usize, second: usize, depth: usize) {
-        let mut shapes = Shapes([0; 64]);
-        shapes.0[0] = 1;
-        let rows = [first, first, second, second, first, second, depth, depth];
-        for (tile, rows) in rows.into_iter().enumerate() {
-            let columns = if tile == 4 || tile == 5 { depth } else { SIDE };
-            (shapes.0[16 + 2 * tile], shapes.0[48 + tile]) = ((4 * columns) as u8, rows as u8);
-        }
-        // SAFETY: 64 bytes are read; the tile registers belong to this thread until they are released.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly)) };
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
-    pub(super) unsafe fn convolve_int8(run: &MatrixRun<'_>) {
-        // SAFETY: the caller's.
-        unsafe { convolve::<Int8Avx512>(run) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
-    pub(super) unsafe fn convolve_bf16(run: &MatrixRun<'_>) {
-        // SAFETY: the caller's.
-        unsafe { convolve::<Bf16Avx512>(run) }
-    }
-
-    #[inline(always)]
-    unsafe fn convolve<P: Product>(run: &MatrixRun<'_>) {
-        let per_output = run.parts * run.shifts.len() * run.depth;
-        let mut first = 0;
-        // SAFETY: the caller's; the tiles are released in the end.
-        unsafe {
-            while first < run.outputs {
-                let rows = SIDE.min(run.outputs - first);
-                let second = SIDE.min(run.outputs - first - rows);
-                let job = Job {
-                    run,
-                    weights: run.weights.add(first * per_output),
-                    y: run.y.add(if run.finish.floats > 0 { first } else { first / P::SLOTS } * run.plane_stride),
-                    finish: Finish {
-                        scale: run.finish.scale.add(first),
-                        bias: run.finish.bias.add(first),
-                        floats: run.finish.floats.saturating_sub(first),
-                        ..run.finish
-                    },
-                    rows,
-                    second,
-                };
-                set_shapes(rows, if second > 0 { second } else { rows }, run.depth);
-                let mut q = run.start;
-                if second > 0 {
-                    while q < run.end {
-                        job.two_by_two::<P>(q);
-                        q += 2 * SIDE;
-                    }
-                } else {
-                    while q < run.end {
-                        job.one_by_four::<P>(q);
-                        q += 4 * SIDE;
-                    }
-                }
-                first += rows + second;
-            }
-            asm!("tilerelease", options(nostack, nomem));
-        }
-    }
-
-    /// One or two blocks of output channels.
-    struct Job<'a> {
-        run: &'a MatrixRun<'a>,
-        weights: *const u32,
-        y: *mut u32,
-        finish: Finish,
-        rows: usize,
-        second: usize,
-    }
-
-    impl Job<'_> {
-        /// Two blocks of outputs at 32 positions; those behind the end are computed, too, but not stored.
-        #[inline(always)]
-        unsafe fn two_by_two<P: Product>(&self, q: usize) {
-            let run = self.run;
-            let (stride, columns) = (4 * run.plane_stride, 4 * run.depth);
-            let mut first = self.weights;
-            let mut second = self.weights.wrapping_add(self.rows * run.parts * run.shifts.len() * run.depth);
-            // SAFETY: the caller's.
-            unsafe {
-                zero_sums();
-                for part in 0..run.parts {
-                    let x = run.x.add(part * run.depth * run.plane_stride + q);
-                    for &shift in run.shifts {
-                        let at = x.offset(shift);
-                        load::<6>(at, stride);
-                        load::<4>(first, columns);
-                        P::multiply::<0, 4, 6>();
-                        load::<7>(at.add(SIDE), stride);
-                        P::multiply::<1, 4, 7>();
-                        load::<5>(second, columns);
-                        P::multiply::<2, 5, 6>();
-                        P::multiply::<3, 5, 7>();
-                        first = first.add(self.rows * run.depth);
-                        second = second.add(self.second * run.depth);
-                    }
-                }
-                for v in 0..2 {
-                    if q + v * SIDE < run.end {
-                        self.finish::<P>(v, 0, self.rows, q + v * SIDE);
-                        self.finish::<P>(2 + v, self.rows, self.second, q + v * SIDE);
-                    }
-                }
-            }
-        }
-
-        /// One block of outputs at 64 positions; those behind the end are computed, too, but not stored.
-        #[inline(always)]
-        unsafe fn one_by_four<P: Product>(&self, q: usize) {
-            let run = self.run;
-            let (stride, columns) = (4 * run.plane_stride, 4 * run.depth);
-            let mut weights = self.weights;
-            // SAFETY: the caller's.
-            unsafe {
-                zero_sums();
-                for part in 0..run.parts {
-                    let x = run.x.add(part * run.depth * run.plane_stride + q);
-                    for &shift in run.shifts {
-                        let at = x.offset(shift);
-                        load::<4>(weights, columns);
-                        load::<6>(at, stride);
-                        P::multiply::<0, 4, 6>();
-                        load::<7>(at.add(SIDE), stride);
-                        P::multiply::<1, 4, 7>();
-                        load::<6>(at.add(2 * SIDE), stride);
-                        P::multiply::<2, 4, 6>();
-                        load::<7>(at.add(3 * SIDE), stride);
-                        P::multiply::<3, 4, 7>();
-                        weights = weights.add(self.rows * run.depth);
-                    }
-                }
-                for v in 0..4 {
-                    if q + v * SIDE < run.end {
-                        self.finish::<P>(v, 0, self.rows, q + v * SIDE);
-                    }
-                }
-            }
-        }
-
-        /// Stores the sums of a tile: `rows` channels from `first` on, at 16 positions.
-        #[inline(always)]
-        unsafe fn finish<P: Product>(&self, tile: usize, first: usize, rows: usize, q: usize) {
-            let mut memory = std::mem::MaybeUninit::<Sums>::uninit();
-            let sums = memory.as_mut_ptr().cast::<u32>();
-            let (y, stride) = (self.y.wrapping_add(q), self.run.plane_stride);
-            // SAFETY: the caller's; the sums fill at most the array.
-            unsafe {
-                store(tile, sums);
-                if self.finish.floats > 0 {
-                    for c in 0..rows.min(self.finish.floats.saturating_sub(first)) {
-                        P::store_floats(
-                            y.add((first + c) * stride).cast(),
-                            value::<P>(P::load_sums(sums.add(c * SIDE)), first + c, &self.finish),
-                        );
-                    }
-                    return;
-                }
-                for c in (0..rows).step_by(P::SLOTS) {
-                    let mut channels = [P::load_sums(sums.add(c * SIDE)); 4];
-                    for slot in 1..P::SLOTS {
-                        channels[slot] = P::load_sums(sums.add((c + slot) * SIDE));
-                    }
-                    let element = pack_element::<P>(&channels, first + c, &self.finish);
-                    P::store(y.wrapping_add((first + c) / P::SLOTS * stride), element);
-                }
-            }
-        }
-    }
-
-    #[repr(C, align(64))]
-    struct Sums([u32; SIDE * SIDE]);
 }

@@ -1,6 +1,8 @@
 //! The inner loops, generic over [`Simd`](super::simd::Simd).
 
 pub mod amx;
+#[cfg(target_arch = "x86_64")]
+mod amx_x86;
 pub mod conv_tile;
 pub mod conv_weight_lanes;
 pub mod conv_weight_tile;

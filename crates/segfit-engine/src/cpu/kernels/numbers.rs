@@ -5,7 +5,9 @@
 #[must_use]
 pub fn to_u8(v: f32) -> u8 {
     let low = if v > 0.0 { v } else { 0.0 };
-    (if low < 255.0 { low } else { 255.0 }).round_ties_even() as u8
+    let in_range = if low < 255.0 { low } else { 255.0 };
+    // At 2^23 the unit in the last place is 1, so that the sum is rounded to a whole number, in its lowest bits.
+    (in_range + 8_388_608.0).to_bits() as u8
 }
 
 /// The nearest bf16, ties to even; a NaN stays one.

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use segfit::network::layout::{LINE, PlaneLayout};
 
 use super::weights::PackedWeights;
-use crate::cpu::kernels::amx::{self, MatrixRun};
+use crate::cpu::kernels::amx::{self, MatrixRun, Steps};
 use crate::cpu::kernels::dot::DotSet;
 use crate::cpu::kernels::packed_tile::{Finish, PackedRun, convolve_packed};
 use crate::cpu::planes::Planes;
@@ -22,7 +22,8 @@ pub enum Target {
 #[derive(Clone, Debug)]
 pub struct PackedConvolution {
     set: DotSet,
-    matrix: Option<MatrixBlocks>,
+    /// How the matrix unit goes through the input's planes.
+    matrix: Option<Steps>,
     x: Planes,
     y: Planes,
     target: Target,
@@ -34,13 +35,6 @@ pub struct PackedConvolution {
     scale: Vec<f32>,
     bias: Vec<f32>,
     cut: Cut,
-}
-
-/// How the matrix unit goes through the input's planes.
-#[derive(Clone, Copy, Debug)]
-struct MatrixBlocks {
-    /// Planes of one product, a divisor of all planes.
-    depth: usize,
 }
 
 /// Division of the positions.
@@ -80,8 +74,8 @@ impl PackedConvolution {
         let row = x.layout.row_stride() as isize;
         let shifts: Vec<isize> = (-reach..=reach).flat_map(|a| (-reach..=reach).map(move |b| a * row + b)).collect();
         let outputs = if target == Target::Packed { y.channels * set.slots() } else { y.channels };
-        let depth = (1..=x.channels.min(16)).rev().find(|d| x.channels.is_multiple_of(*d)).unwrap_or(1);
-        let matrix = (matrix && worth_the_matrix_unit(set, outputs, depth)).then_some(MatrixBlocks { depth });
+        let steps = Steps::new(x.channels, kernel_size);
+        let matrix = (matrix && steps.beat_vectors(set, outputs, x.channels * shifts.len())).then_some(steps);
         let mut blocks = Vec::new();
         let mut first = 0;
         while first < outputs {
@@ -124,10 +118,14 @@ impl PackedConvolution {
         self.weights.clear();
         for &(first, size) in &self.blocks {
             match self.matrix {
-                Some(MatrixBlocks { depth }) => {
-                    for (part, t) in (0..groups / depth).flat_map(|p| (0..taps).map(move |t| (p, t))) {
-                        for o in first..first + size {
-                            self.weights.extend((0..depth).map(|k| element(o, part * depth + k, t)));
+                Some(steps) => {
+                    let size_of_kernel = taps.isqrt();
+                    let columns = if steps.folded { size_of_kernel } else { taps };
+                    for (part, t) in (0..steps.parts).flat_map(|p| (0..columns).map(move |t| (p, t))) {
+                        for (o, k) in (first..first + size).flat_map(|o| (0..steps.depth).map(move |k| (o, k))) {
+                            let plane = part * steps.depth + k;
+                            let row_of_kernel = plane / groups;
+                            self.weights.push(element(o, plane % groups, row_of_kernel * size_of_kernel + t));
                         }
                     }
                 }
@@ -182,13 +180,13 @@ impl PackedConvolution {
         // holds; jobs write disjoint blocks of channels or pieces of images.
         unsafe {
             match self.matrix {
-                Some(MatrixBlocks { depth }) => {
+                Some(steps) => {
                     let (first, last) = (self.blocks[blocks.start], self.blocks[blocks.end - 1]);
                     let run = MatrixRun {
                         x,
                         plane_stride: layout.plane_stride(),
-                        depth,
-                        parts: self.x.channels / depth,
+                        planes: self.x.channels,
+                        steps,
                         shifts: &self.shifts,
                         weights: self.weights[first.0 * words..].as_ptr(),
                         y: y(first.0),
@@ -223,13 +221,6 @@ impl PackedConvolution {
             }
         }
     }
-}
-
-/// Whether the matrix unit beats register tiles: it multiplies 16 x 16 elements at a time, of which these are in use.
-fn worth_the_matrix_unit(set: DotSet, outputs: usize, depth: usize) -> bool {
-    let used = outputs as f64 / outputs.next_multiple_of(16) as f64 * depth as f64 / 16.0;
-    // Measured on Sapphire Rapids: a full tile of u8 products is 7 times as fast as vector dot products, bf16 14 times.
-    used > if set.slots() == 4 { 0.2 } else { 0.1 }
 }
 
 impl Cut {

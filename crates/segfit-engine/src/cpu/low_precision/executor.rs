@@ -192,8 +192,13 @@ impl Compiler<'_> {
                     ));
                 }
                 let source = Source::Convolution { layer, transposed: true, outputs: self.channels_of(group), norm };
-                let op =
-                    PackedTransposed::new(self.set, self.tensors[x], self.tensors[y], self.keeps_positive(relu, y));
+                let op = PackedTransposed::new(
+                    self.set,
+                    self.matrix,
+                    self.tensors[x],
+                    self.tensors[y],
+                    self.keeps_positive(relu, y),
+                );
                 let outputs = self.plan.slots[y].clone();
                 Ok(Operation::Transposed(Box::new(Layer { op, source, outputs, x, taps: 4 })))
             }
