@@ -20,9 +20,9 @@ const FOLDED: usize = CHUNK + 2 * SIDE;
 trait Product: Dot {
     unsafe fn multiply<const C: usize, const A: usize, const B: usize>();
 
-    /// The element of channels from `channel` on, whose rows of sums begin at `sums`.
+    /// The element of channels whose rows of sums begin at `sums`.
     #[inline(always)]
-    unsafe fn pack_rows(sums: *const u32, channel: usize, finish: &Finish) -> Self::E {
+    unsafe fn pack_rows(sums: *const u32, finish: &Finish) -> Self::E {
         // SAFETY: the caller's.
         unsafe {
             let mut rows = [Self::load_sums(sums); 4];
@@ -31,7 +31,7 @@ trait Product: Dot {
                 rows[2] = Self::load_sums(sums.add(2 * SIDE));
                 rows[3] = Self::load_sums(sums.add(3 * SIDE));
             }
-            pack_element::<Self>(&rows, channel, finish)
+            pack_element::<Self>(&rows, 0, finish)
         }
     }
 }
@@ -137,35 +137,53 @@ struct Goal {
     width: usize,
 }
 
+/// What the rows of a tile are: channels to be packed, channels to be stored as f32, or the channels of the even columns and
+/// then those of the odd columns.
+type Kind = u8;
+const PACKED: Kind = 0;
+const FLOATS: Kind = 1;
+const UP: Kind = 2;
+
 /// Sums that wait to become values. That is done a few channels at a time between the products of the next tiles, which leave
 /// the vector units idle.
-struct Waiting {
+struct Waiting<const KIND: Kind> {
     memory: [Sums; 2],
     /// Which of the two is waiting; the other is free.
     current: usize,
     goals: [Goal; 4],
     count: usize,
     tile: usize,
-    row: usize,
+    /// The next channels of the tile under way: their sums, place and constants, and how many are left.
+    sums: *const u32,
+    next: Goal,
+    left: usize,
     /// Elements from one plane of the output to the next.
     y_stride: usize,
-    /// The rows are the channels of the even columns, then those of the odd columns.
-    up: bool,
 }
 
-impl Waiting {
-    fn new(y_stride: usize, up: bool) -> Self {
+impl<const KIND: Kind> Waiting<KIND> {
+    fn new(y_stride: usize) -> Self {
         let null = std::ptr::null();
         let finish = Finish { scale: null, bias: null, relu: false, floats: 0 };
-        let goal = Goal { y: std::ptr::null_mut(), finish, rows: 0, width: 0 };
-        let sums = || Sums([0; 4 * SIDE * SIDE]);
-        Self { memory: [sums(), sums()], current: 0, goals: [goal; 4], count: 0, tile: 0, row: 0, y_stride, up }
+        let next = Goal { y: std::ptr::null_mut(), finish, rows: 0, width: 0 };
+        let memory = [Sums([0; 4 * SIDE * SIDE]), Sums([0; 4 * SIDE * SIDE])];
+        Self {
+            memory,
+            current: 0,
+            goals: [next; 4],
+            count: 0,
+            tile: 0,
+            sums: std::ptr::null(),
+            next,
+            left: 0,
+            y_stride,
+        }
     }
 
-    /// Units of work of tiles with so many rows in all.
+    /// Steps that tiles with so many rows in all need.
     #[inline(always)]
-    fn units<P: Product>(&self, rows: usize) -> usize {
-        rows / if self.up { 2 * P::SLOTS } else { P::SLOTS } + 4
+    fn steps<P: Product>(rows: usize) -> usize {
+        rows / if KIND == UP { 2 * P::SLOTS } else { P::SLOTS } + 4
     }
 
     /// Takes the sums of the tiles out of the registers.
@@ -181,12 +199,23 @@ impl Waiting {
             store(2, sums.add(2 * SIDE * SIDE));
             store(3, sums.add(3 * SIDE * SIDE));
         }
-        (self.goals, self.count, self.tile, self.row) = (goals, count, 0, 0);
+        (self.goals, self.count, self.tile) = (goals, count, 0);
+        self.begin();
+    }
+
+    /// Turns to the tile in `self.tile`, if there is one.
+    #[inline(always)]
+    fn begin(&mut self) {
+        if self.tile < self.count {
+            self.next = self.goals[self.tile];
+            self.sums = self.memory[self.current].0[self.tile * SIDE * SIDE..].as_ptr();
+            self.left = if KIND == UP { self.next.rows / 2 } else { self.next.rows };
+        }
     }
 
     #[inline(always)]
     unsafe fn flush<P: Product>(&mut self) {
-        while self.tile < self.count {
+        while self.left > 0 {
             // SAFETY: the caller's.
             unsafe { self.step::<P>() };
         }
@@ -195,35 +224,39 @@ impl Waiting {
     /// Stores one element of channels.
     #[inline(always)]
     unsafe fn step<P: Product>(&mut self) {
-        if self.tile >= self.count {
+        if self.left == 0 {
             return;
         }
-        let Goal { y, finish, rows, width } = self.goals[self.tile];
-        let (row, channels) = (self.row, if self.up { rows / 2 } else { rows });
+        let Goal { y, finish, rows, width } = self.next;
         // SAFETY: the goal's memory is the caller's.
         unsafe {
-            let sums = self.memory[self.current].0.as_ptr().add((self.tile * SIDE + row) * SIDE);
-            if finish.floats > 0 {
-                for c in row..(row + P::SLOTS).min(finish.floats.min(rows)) {
-                    let sums = P::load_sums(sums.add((c - row) * SIDE));
-                    P::store_floats(y.add(c * self.y_stride).cast(), value::<P>(sums, c, &finish));
+            if KIND == FLOATS {
+                for c in 0..P::SLOTS.min(finish.floats).min(self.left) {
+                    let sums = P::load_sums(self.sums.add(c * SIDE));
+                    P::store_floats(y.wrapping_add(c * self.y_stride).cast(), value::<P>(sums, c, &finish));
                 }
+                self.next.y = y.wrapping_add(P::SLOTS * self.y_stride);
+                self.next.finish.floats = finish.floats.saturating_sub(P::SLOTS);
             } else {
-                let y = y.wrapping_add(row / P::SLOTS * self.y_stride);
-                let even = P::pack_rows(sums, row, &finish);
-                if self.up {
-                    let odd = P::pack_rows(sums.add(channels * SIDE), row, &finish);
+                let even = P::pack_rows(self.sums, &finish);
+                if KIND == UP {
+                    let odd = P::pack_rows(self.sums.add(rows / 2 * SIDE), &finish);
                     let (low, high) = P::interleave(even, odd);
                     P::store_first(y, width, low);
                     P::store_first(y.wrapping_add(SIDE), width.saturating_sub(SIDE), high);
                 } else {
                     P::store(y, even);
                 }
+                self.next.y = y.wrapping_add(self.y_stride);
             }
         }
-        self.row += P::SLOTS;
-        if self.row >= channels {
-            (self.row, self.tile) = (0, self.tile + 1);
+        self.sums = self.sums.wrapping_add(P::SLOTS * SIDE);
+        self.next.finish.scale = finish.scale.wrapping_add(P::SLOTS);
+        self.next.finish.bias = finish.bias.wrapping_add(P::SLOTS);
+        self.left = self.left.saturating_sub(P::SLOTS);
+        if self.left == 0 {
+            self.tile += 1;
+            self.begin();
         }
     }
 }
@@ -254,7 +287,19 @@ pub(super) unsafe fn up_bf16(run: &MatrixUpRun) {
 
 #[inline(always)]
 unsafe fn convolve<P: Product>(run: &MatrixRun<'_>) {
-    let mut waiting = Waiting::new(run.plane_stride, false);
+    // SAFETY: the caller's.
+    unsafe {
+        if run.finish.floats > 0 {
+            convolve_kind::<P, FLOATS>(run);
+        } else {
+            convolve_kind::<P, PACKED>(run);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn convolve_kind<P: Product, const KIND: Kind>(run: &MatrixRun<'_>) {
+    let mut waiting = Waiting::<KIND>::new(run.plane_stride);
     // SAFETY: the caller's; the tiles are released in the end.
     unsafe {
         if run.steps.folded {
@@ -267,12 +312,12 @@ unsafe fn convolve<P: Product>(run: &MatrixRun<'_>) {
                 // Position q of the planes is SIDE + q - start of the folded ones.
                 let x = folded.as_ptr().wrapping_add(SIDE).wrapping_sub(start);
                 let inputs = Inputs { x, stride: FOLDED, shifts: &columns };
-                blocks::<P>(run, &inputs, start, end, &mut waiting);
+                blocks::<P, KIND>(run, &inputs, start, end, &mut waiting);
                 waiting.flush::<P>();
             }
         } else {
             let inputs = Inputs { x: run.x, stride: run.plane_stride, shifts: run.shifts };
-            blocks::<P>(run, &inputs, run.start, run.end, &mut waiting);
+            blocks::<P, KIND>(run, &inputs, run.start, run.end, &mut waiting);
         }
         waiting.flush::<P>();
         asm!("tilerelease", options(nostack, nomem));
@@ -307,7 +352,13 @@ struct Inputs<'a> {
 
 /// All output channels at the positions from `start` to `end`.
 #[inline(always)]
-unsafe fn blocks<P: Product>(run: &MatrixRun<'_>, x: &Inputs<'_>, start: usize, end: usize, waiting: &mut Waiting) {
+unsafe fn blocks<P: Product, const KIND: Kind>(
+    run: &MatrixRun<'_>,
+    x: &Inputs<'_>,
+    start: usize,
+    end: usize,
+    waiting: &mut Waiting<KIND>,
+) {
     let per_output = run.steps.parts * x.shifts.len() * run.steps.depth;
     let mut first = 0;
     while first < run.outputs {
@@ -336,7 +387,7 @@ unsafe fn blocks<P: Product>(run: &MatrixRun<'_>, x: &Inputs<'_>, start: usize, 
             while q < end {
                 // What lies behind the end is computed, too, but not stored.
                 if second > 0 {
-                    loops.two_by_two::<P>(q, weights, other, rows, second, waiting);
+                    loops.two_by_two::<P, _>(q, weights, other, rows, second, waiting);
                     let goals = [
                         goal(0, rows, q),
                         goal(rows, second, q),
@@ -346,7 +397,7 @@ unsafe fn blocks<P: Product>(run: &MatrixRun<'_>, x: &Inputs<'_>, start: usize, 
                     waiting.take::<P>(goals, 2 * ((end - q) / SIDE).min(2));
                     q += 2 * SIDE;
                 } else {
-                    loops.one_by_four::<P>(q, weights, rows, waiting);
+                    loops.one_by_four::<P, _>(q, weights, rows, waiting);
                     let goals = [0, 1, 2, 3].map(|v| goal(0, rows, q + v * SIDE));
                     waiting.take::<P>(goals, ((end - q) / SIDE).min(4));
                     q += 4 * SIDE;
@@ -360,7 +411,7 @@ unsafe fn blocks<P: Product>(run: &MatrixRun<'_>, x: &Inputs<'_>, start: usize, 
 #[inline(always)]
 unsafe fn up<P: Product>(run: &MatrixUpRun) {
     let rows = 2 * run.channels;
-    let mut waiting = Waiting::new(run.y_stride, true);
+    let mut waiting = Waiting::<UP>::new(run.y_stride);
     // SAFETY: the caller's; the tiles are released in the end.
     unsafe {
         set_shapes(rows, rows, run.depth);
@@ -370,7 +421,7 @@ unsafe fn up<P: Product>(run: &MatrixUpRun) {
             let loops =
                 Loops { x: &Inputs { x, stride: run.x_stride, shifts: &[0] }, depth: run.depth, parts: run.parts };
             for q in (0..run.width).step_by(2 * SIDE) {
-                loops.two_by_two::<P>(q, run.weights, lower, rows, rows, &mut waiting);
+                loops.two_by_two::<P, _>(q, run.weights, lower, rows, rows, &mut waiting);
                 let goal = |a: usize, v: usize| Goal {
                     y: run.y.wrapping_add((2 * row + a) * run.y_row_stride + 2 * (q + v * SIDE)),
                     finish: run.finish,
@@ -396,17 +447,17 @@ struct Loops<'a> {
 impl Loops<'_> {
     /// Two blocks of outputs at 32 positions: tiles 0 and 1 are the blocks at the first 16, 2 and 3 at the others.
     #[inline(always)]
-    unsafe fn two_by_two<P: Product>(
+    unsafe fn two_by_two<P: Product, const KIND: Kind>(
         &self,
         q: usize,
         mut first: *const u32,
         mut second: *const u32,
         rows: usize,
         second_rows: usize,
-        waiting: &mut Waiting,
+        waiting: &mut Waiting<KIND>,
     ) {
         let (stride, columns) = (4 * self.x.stride, 4 * self.depth);
-        let units = waiting.units::<P>(2 * (rows + second_rows)).div_ceil(self.parts * self.x.shifts.len());
+        let steps = Waiting::<KIND>::steps::<P>(2 * (rows + second_rows)).div_ceil(self.parts * self.x.shifts.len());
         // SAFETY: the caller's.
         unsafe {
             zero_sums();
@@ -424,7 +475,7 @@ impl Loops<'_> {
                     P::multiply::<3, 5, 7>();
                     first = first.wrapping_add(rows * self.depth);
                     second = second.wrapping_add(second_rows * self.depth);
-                    for _ in 0..units {
+                    for _ in 0..steps {
                         waiting.step::<P>();
                     }
                 }
@@ -434,9 +485,15 @@ impl Loops<'_> {
 
     /// One block of outputs at 64 positions.
     #[inline(always)]
-    unsafe fn one_by_four<P: Product>(&self, q: usize, mut weights: *const u32, rows: usize, waiting: &mut Waiting) {
+    unsafe fn one_by_four<P: Product, const KIND: Kind>(
+        &self,
+        q: usize,
+        mut weights: *const u32,
+        rows: usize,
+        waiting: &mut Waiting<KIND>,
+    ) {
         let (stride, columns) = (4 * self.x.stride, 4 * self.depth);
-        let units = waiting.units::<P>(4 * rows).div_ceil(self.parts * self.x.shifts.len());
+        let steps = Waiting::<KIND>::steps::<P>(4 * rows).div_ceil(self.parts * self.x.shifts.len());
         // SAFETY: the caller's.
         unsafe {
             zero_sums();
@@ -454,7 +511,7 @@ impl Loops<'_> {
                     load::<7>(at.wrapping_add(3 * SIDE), stride);
                     P::multiply::<3, 4, 7>();
                     weights = weights.wrapping_add(rows * self.depth);
-                    for _ in 0..units {
+                    for _ in 0..steps {
                         waiting.step::<P>();
                     }
                 }

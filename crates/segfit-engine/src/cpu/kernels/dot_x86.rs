@@ -304,6 +304,7 @@ macro_rules! wide_bf16 {
 /// bf16 in the upper halves of f32 (the lower halves are garbage).
 #[inline(always)]
 unsafe fn round_wide(v: __m512) -> __m512i {
+    // SAFETY: registers only; the caller has AVX-512.
     unsafe {
         let bits = _mm512_castps_si512(v);
         let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
@@ -316,6 +317,7 @@ unsafe fn round_wide(v: __m512) -> __m512i {
 /// bf16 as i16 of the same order, and back.
 #[inline(always)]
 unsafe fn ordered_wide(e: __m512i) -> __m512i {
+    // SAFETY: registers only; the caller has AVX-512.
     unsafe {
         let magnitude = _mm512_and_si512(_mm512_srai_epi16::<15>(e), _mm512_set1_epi16(0x7FFF));
         _mm512_xor_si512(e, magnitude)
@@ -324,6 +326,7 @@ unsafe fn ordered_wide(e: __m512i) -> __m512i {
 
 #[inline(always)]
 unsafe fn round_narrow(v: __m256) -> __m256i {
+    // SAFETY: registers only; the caller has AVX2.
     unsafe {
         let bits = _mm256_castps_si256(v);
         let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
@@ -335,6 +338,7 @@ unsafe fn round_narrow(v: __m256) -> __m256i {
 
 #[inline(always)]
 unsafe fn ordered_narrow(e: __m256i) -> __m256i {
+    // SAFETY: registers only; the caller has AVX2.
     unsafe {
         let magnitude = _mm256_and_si256(_mm256_srai_epi16::<15>(e), _mm256_set1_epi16(0x7FFF));
         _mm256_xor_si256(e, magnitude)

@@ -170,12 +170,16 @@ pub(super) unsafe fn value<D: Dot>(sums: D::A, channel: usize, finish: &Finish) 
 pub(super) unsafe fn pack_element<D: Dot>(sums: &[D::A], first: usize, finish: &Finish) -> D::E {
     // SAFETY: the caller's.
     unsafe {
+        if D::SLOTS == 4 {
+            // Packing makes negative values zero.
+            let mut channels = [D::finish(sums[0], *finish.scale.add(first), *finish.bias.add(first)); 4];
+            channels[1] = D::finish(sums[1], *finish.scale.add(first + 1), *finish.bias.add(first + 1));
+            channels[2] = D::finish(sums[2], *finish.scale.add(first + 2), *finish.bias.add(first + 2));
+            channels[3] = D::finish(sums[3], *finish.scale.add(first + 3), *finish.bias.add(first + 3));
+            return D::pack(&channels);
+        }
         let mut channels = [value::<D>(sums[0], first, finish); 4];
         channels[1] = value::<D>(sums[1], first + 1, finish);
-        if D::SLOTS == 4 {
-            channels[2] = value::<D>(sums[2], first + 2, finish);
-            channels[3] = value::<D>(sums[3], first + 3, finish);
-        }
         D::pack(&channels)
     }
 }
