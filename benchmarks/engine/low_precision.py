@@ -102,7 +102,7 @@ def engines(args, folder, width):
 
 
 def collect(args):
-    """rows[width][engine] = list of timings, one a round."""
+    """rows[width][engine] = list of timings, one a round; written after every round."""
     rows, loads = {}, []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -116,7 +116,17 @@ def collect(args):
                     kept = {"min": out["ms"]["min"], "median": out["ms"]["median"], "peak_bytes": out.get("peak_bytes")}
                     rows.setdefault(f"w{width}", {}).setdefault(engine, []).append(kept)
                     print(f"round {number + 1} w{width} {engine}: {kept['min']:.2f} ms", file=sys.stderr, flush=True)
-    return rows, loads
+            write(args, rows, loads, number + 1)
+
+
+def write(args, rows, loads, rounds):
+    from importlib.metadata import version
+
+    machine = {"date": datetime.date.today().isoformat(), "cpu": cpu_name(), "cores": os.cpu_count()}
+    machine |= {"onnxruntime": version("onnxruntime"), "load_low": min(loads), "load_high": max(loads)}
+    result = {"format": "segfit-low-precision/1", "machine": machine, "threads": args.threads, "rounds": rounds}
+    args.out.write_text(json.dumps(result | {"size": args.size, "rows": rows}, indent=1) + "\n")
+    print(f"after {rounds} rounds: {json.dumps(machine)}\n\n{table(rows)}", flush=True)
 
 
 def table(rows):
@@ -151,14 +161,7 @@ def main():
         return time_model(args.child, args.threads, args.size, args.seconds)
     if not args.binary:
         parser.error("the segfit binary is missing")
-    rows, loads = collect(args)
-    from importlib.metadata import version
-
-    machine = {"date": datetime.date.today().isoformat(), "cpu": cpu_name(), "cores": os.cpu_count()}
-    machine |= {"onnxruntime": version("onnxruntime"), "load_low": min(loads), "load_high": max(loads)}
-    result = {"format": "segfit-low-precision/1", "machine": machine, "threads": args.threads, "rounds": args.rounds}
-    args.out.write_text(json.dumps(result | {"size": args.size, "rows": rows}, indent=1) + "\n")
-    print(f"{json.dumps(machine)}\n\n{table(rows)}")
+    collect(args)
 
 
 if __name__ == "__main__":

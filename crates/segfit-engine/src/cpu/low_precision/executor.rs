@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 use crate::loss::LossValue;
 use crate::state::{ParameterLayout, State, Weights};
 
+/// Products of u8 and i8 whose sum surely fits an i32.
+const MOST_PRODUCTS: usize = i32::MAX as usize / (255 * 127);
+
 /// A network in int8 or bf16.
 pub struct LowPrecisionExecutor {
     device: String,
@@ -172,6 +175,12 @@ impl Compiler<'_> {
     ) -> Result<Operation> {
         range(self.spec, self.layout, layer, ParameterKind::Weight)?;
         let norm = norm.map(|n| Normalisation::new(self.spec, n, self.layout)).transpose()?.map(Box::new);
+        if let Op::Conv2d { kernel, .. } = &self.spec.layers[layer].op
+            && self.set.slots() == 4
+            && self.plan.slots[x].len() * kernel.iter().product::<usize>() > MOST_PRODUCTS
+        {
+            return Err(unsupported(self.spec, layer, "so many inputs could exceed the 32 bits of a sum of int8"));
+        }
         // All fields are named, so that a new kind of convolution is refused instead of being computed as an ordinary one.
         match &self.spec.layers[layer].op {
             Op::Conv2d { group, kernel, padding, bias: _ } => {

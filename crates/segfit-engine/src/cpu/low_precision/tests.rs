@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use segfit::network::families::{UnetOptions, unet};
-use segfit::network::schedule::{Mode, Schedule};
+use segfit::network::schedule::{Mode, Schedule, Step};
 use segfit::network::{Layer, NetworkSpec, Op};
 
 use super::LowPrecisionExecutor;
@@ -408,6 +408,45 @@ fn without_relu_behind_upsampling(base_width: usize) -> NetworkSpec {
     }
     spec.validate().unwrap();
     spec
+}
+
+/// A norm without a convolution in front and without ReLU behind, and a concatenation with the same tensor twice.
+fn with_lone_norm_and_copy() -> NetworkSpec {
+    let mut spec = unet(&UnetOptions { in_channels: 1, classes: 3, base_width: 5, depth: 1 }).unwrap();
+    let layer = |name: &str, op: Op, inputs: &[&str]| {
+        let inputs = inputs.iter().map(|i| (*i).to_owned()).collect();
+        Layer { name: name.into(), op, inputs }
+    };
+    let of = |name: &str| spec.layers.iter().find(|l| l.name == name).unwrap().op.clone();
+    let (image, first, norm, head) = (of("image"), of("enc0.conv1"), of("enc0.norm1"), of("head"));
+    spec.layers = vec![
+        layer("image", image, &[]),
+        layer("first", first, &["image"]),
+        layer("positive", Op::Relu, &["first"]),
+        layer("lone", norm, &["positive"]),
+        layer("joined", Op::Concat, &["positive", "lone", "positive"]),
+        layer("head", head, &["joined"]),
+    ];
+    spec.output = "head".into();
+    spec.validate().unwrap();
+    spec
+}
+
+#[test]
+fn norms_alone_and_copies_are_executed() {
+    let network = Network::new(with_lone_norm_and_copy());
+    let steps = network.schedule().forward;
+    assert!(
+        steps.iter().any(|s| matches!(s, Step::Normalise { .. }))
+            && steps.iter().any(|s| matches!(s, Step::Copy { .. }))
+    );
+    let f32 = network.in_f32();
+    for (precision, most) in [(Precision::Bf16, 2e-2), (Precision::Int8, 5e-2)] {
+        for (set, matrix) in implementations(precision) {
+            let difference = network.difference(&network.in_low_precision(set, matrix), &f32);
+            assert!(difference < most, "{set:?} {matrix}: {difference}");
+        }
+    }
 }
 
 #[test]
