@@ -6,6 +6,7 @@ mod data_options;
 mod failure;
 mod interrupt;
 mod network_options;
+mod precision_options;
 mod subject;
 mod table;
 mod together;

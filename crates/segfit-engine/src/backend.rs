@@ -1,11 +1,13 @@
 //! The seam to a device.
 
+use std::collections::BTreeMap;
+
 use segfit::network::NetworkSpec;
 use segfit::network::schedule::Schedule;
 use segfit::recipe::LossKind;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::loss::LossValue;
 use crate::state::{State, Weights};
 
@@ -33,6 +35,49 @@ pub struct TrainingSpec {
     pub average_decay: f32,
 }
 
+/// The numbers that inference computes with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Activations and weights with 8 significant bits (bfloat16), summed in f32.
+    Bf16,
+    /// Activations in 8 bits with one scale per tensor, weights with one per output channel, exact sums.
+    Int8,
+}
+
+impl Precision {
+    /// Lower-case name, as in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+/// The largest magnitude of every tensor that int8 has to represent; larger ones are cut off.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ActivationRanges {
+    /// By the layer that makes the tensor (the last one of a fused step).
+    pub ranges: BTreeMap<String, f32>,
+}
+
+/// An image as the network gets it, for calibration.
+#[derive(Clone, Debug)]
+pub struct CalibrationImage {
+    /// Rows, as the network accepts them.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `[channels][height][width]`.
+    pub data: Vec<f32>,
+}
+
 /// A device.
 pub trait Backend {
     /// Name for records, for example `cpu/avx512`.
@@ -48,6 +93,46 @@ pub trait Backend {
         schedule: Schedule,
         training: Option<TrainingSpec>,
     ) -> Result<Box<dyn Executor>>;
+
+    /// Makes a network ready for inference in a precision. Int8 needs the ranges of [`Self::calibrate`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Unsupported`] names what the device cannot do, or the tensor without a range.
+    fn compile_low_precision(
+        &self,
+        spec: &NetworkSpec,
+        schedule: Schedule,
+        precision: Precision,
+        _ranges: Option<&ActivationRanges>,
+    ) -> Result<Box<dyn Executor>> {
+        match precision {
+            Precision::F32 => self.compile(spec, schedule, None),
+            _ => Err(self.only_f32()),
+        }
+    }
+
+    /// Ranges of all tensors, from running the network in f32 on `images`: for each tensor the limit that minimises the
+    /// squared error of its values in int8.
+    ///
+    /// # Errors
+    /// When there are no images or one does not fit, and [`crate::Error::Unsupported`] where the device has no int8.
+    fn calibrate(
+        &self,
+        _spec: &NetworkSpec,
+        _weights: &Weights,
+        _images: &[CalibrationImage],
+    ) -> Result<ActivationRanges> {
+        Err(self.only_f32())
+    }
+
+    /// The error of a device that has no low precision.
+    fn only_f32(&self) -> Error {
+        Error::Unsupported {
+            what: "inference in low precision".into(),
+            device: self.name(),
+            reason: "it computes in f32 only".into(),
+        }
+    }
 }
 
 /// A network on a device, for one batch size and image size.

@@ -7,8 +7,8 @@ use segfit::network::schedule::{Mode, Schedule};
 use segfit::recipe::{InputMode, InputSpec, LossKind};
 
 use crate::augment::reflect;
-use crate::backend::{Backend, Executor};
-use crate::error::Result;
+use crate::backend::{ActivationRanges, Backend, CalibrationImage, Executor, Precision};
+use crate::error::{Error, Result};
 use crate::state::Weights;
 
 /// Images up to this many pixels along each side are run whole; larger ones in overlapping tiles of this size.
@@ -26,6 +26,9 @@ pub struct Segmenter<'a> {
     input: InputSpec,
     loss: LossKind,
     tile: usize,
+    precision: Precision,
+    /// For int8: ranges with the current weights.
+    ranges: Option<ActivationRanges>,
     /// Executors of the last sizes met, with the current weights; the latest is the last.
     executors: Vec<((usize, usize), Box<dyn Executor>)>,
 }
@@ -41,7 +44,18 @@ impl<'a> Segmenter<'a> {
         input: InputSpec,
     ) -> Self {
         let loss = LossKind::CrossEntropyDice;
-        Self { backend, spec, weights, normalisation, input, loss, tile: DEFAULT_TILE, executors: Vec::new() }
+        Self {
+            backend,
+            spec,
+            weights,
+            normalisation,
+            input,
+            loss,
+            tile: DEFAULT_TILE,
+            precision: Precision::F32,
+            ranges: None,
+            executors: Vec::new(),
+        }
     }
 
     /// The loss that the network was trained with. It says what probabilities are: the softmax of the logits, or their
@@ -59,6 +73,40 @@ impl<'a> Segmenter<'a> {
         self
     }
 
+    /// Runs the network in another precision. Int8 is calibrated on `images` as they lie on disk, of which larger ones than a
+    /// tile lend the tile in their middle; the other precisions do not look at them.
+    ///
+    /// # Errors
+    /// When an image's channels do not fit the network, there are none for int8, or the device does not have the precision.
+    pub fn with_precision(mut self, precision: Precision, images: &[Image]) -> Result<Self> {
+        self.ranges = match precision {
+            Precision::Int8 => {
+                let prepared: Result<Vec<CalibrationImage>> =
+                    images.iter().map(|i| self.calibration_image(i)).collect();
+                Some(self.backend.calibrate(self.spec, &self.weights, &prepared?)?)
+            }
+            Precision::F32 | Precision::Bf16 => None,
+        };
+        self.precision = precision;
+        self.executors.clear();
+        Ok(self)
+    }
+
+    /// What the network sees of an image: resized or cut, normalised, padded.
+    fn calibration_image(&self, image: &Image) -> Result<CalibrationImage> {
+        let size = self.input.size;
+        let scaled = match self.input.mode {
+            InputMode::Resize => resize_image(image, size, size),
+            InputMode::Patch => image.clone(),
+        };
+        let normalised = self.normalise(&scaled)?;
+        let (h, w) = (self.tile.min(scaled.height), self.tile.min(scaled.width));
+        let middle = cut(&normalised, (scaled.height - h) / 2, (scaled.width - w) / 2, h, w);
+        let multiple = self.spec.input_multiple();
+        let (height, width) = (h.next_multiple_of(multiple), w.next_multiple_of(multiple));
+        Ok(CalibrationImage { height, width, data: pad(&middle, height, width) })
+    }
+
     /// The weights in use.
     #[must_use]
     pub fn weights(&self) -> &Weights {
@@ -74,8 +122,15 @@ impl<'a> Segmenter<'a> {
     /// Replaces the weights.
     ///
     /// # Errors
-    /// When they belong to another network.
+    /// When they belong to another network, or the segmenter was calibrated with the old ones.
     pub fn set_weights(&mut self, weights: Weights) -> Result<()> {
+        if self.precision == Precision::Int8 {
+            return Err(Error::Unsupported {
+                what: "changing the weights".into(),
+                device: self.backend.name(),
+                reason: "the segmenter is calibrated for the weights that it has; make a new one".into(),
+            });
+        }
         for (_, executor) in &mut self.executors {
             executor.load(&weights)?;
         }
@@ -200,7 +255,8 @@ impl<'a> Segmenter<'a> {
                     self.executors.remove(0);
                 }
                 let schedule = Schedule::new(self.spec, Mode::Infer, 1, height, width)?;
-                let mut made = self.backend.compile(self.spec, schedule, None)?;
+                let ranges = self.ranges.as_ref();
+                let mut made = self.backend.compile_low_precision(self.spec, schedule, self.precision, ranges)?;
                 made.load(&self.weights)?;
                 (size, made)
             }
@@ -340,6 +396,29 @@ mod tests {
             assert!(segmenter.executors.len() <= KEPT_EXECUTORS);
         }
         assert_eq!(segmenter.probabilities(&noise(8, 8)).unwrap(), first);
+    }
+
+    #[test]
+    fn low_precision_gives_nearly_the_same_probabilities() {
+        let spec = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 4, depth: 2 }).unwrap();
+        let backend = CpuBackend::detect();
+        let normalisation = Normalisation { mean: vec![0.5], std: vec![0.3] };
+        let input = InputSpec { mode: InputMode::Patch, size: 16 };
+        let make = || Segmenter::new(&backend, &spec, initialise(&spec, 3).unwrap(), normalisation.clone(), input);
+        let image = noise(21, 40);
+        let expected = make().with_tile(16).probabilities(&image).unwrap();
+        for (precision, most) in [(Precision::F32, 0.0), (Precision::Bf16, 0.02), (Precision::Int8, 0.06)] {
+            let calibration = [noise(21, 40), noise(5, 9)];
+            let mut segmenter = make().with_tile(16).with_precision(precision, &calibration).unwrap();
+            let got = segmenter.probabilities(&image).unwrap();
+            let worst = got.data.iter().zip(&expected.data).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(worst <= most, "{precision:?} {worst}");
+            assert_eq!(worst == 0.0, precision == Precision::F32, "{precision:?} is another arithmetic");
+            let changed = segmenter.set_weights(initialise(&spec, 4).unwrap());
+            assert_eq!(changed.is_err(), precision == Precision::Int8);
+        }
+        assert!(make().with_precision(Precision::Int8, &[]).is_err(), "nothing to calibrate with");
+        assert!(make().with_precision(Precision::Int8, &[Image::filled(2, 16, 16, 0.0)]).is_err(), "two channels");
     }
 
     fn noise(height: usize, width: usize) -> Image {

@@ -3,20 +3,21 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use segfit::files::read_json;
 use segfit::network::families::{UnetOptions, build};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::random::Stream;
 use segfit::recipe::LossKind;
-use segfit_engine::backend::{Backend, Executor, Optimiser, TrainingSpec};
+use segfit_engine::backend::{Backend, CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::initialise::initialise;
-use segfit_engine::state::State;
+use segfit_engine::state::{State, Weights};
 use serde::Serialize;
 
 use crate::context::Global;
+use crate::precision_options::PrecisionOptions;
 
 /// Speed and memory of a network on this machine
 ///
@@ -51,9 +52,8 @@ pub struct Args {
     /// What is timed
     #[arg(long, value_enum, default_value_t = BenchMode::Infer)]
     mode: BenchMode,
-    /// Arithmetic
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    precision: Precision,
+    #[command(flatten)]
+    precision: PrecisionOptions,
     /// How long to measure
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     seconds: f64,
@@ -66,13 +66,6 @@ enum BenchMode {
     Infer,
     /// One training step
     Train,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-enum Precision {
-    /// 32-bit floats
-    F32,
 }
 
 #[derive(Serialize)]
@@ -117,12 +110,22 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         optimiser: Optimiser::AdamW { weight_decay: 1e-4 },
         average_decay: 0.0,
     };
-    let mut executor = backend.compile(&spec, schedule, (mode == Mode::Train).then_some(training))?;
-    let times = measure(args, &spec, executor.as_mut(), global.seed)?;
+    let precision = args.precision.engine();
+    let samples = Samples::new(args, &spec, global.seed)?;
+    let mut executor = match (mode, precision) {
+        (Mode::Train, Precision::F32) => backend.compile(&spec, schedule, Some(training))?,
+        (Mode::Train, _) => bail!("training is in f32 only; {} is for --mode infer", precision.name()),
+        (Mode::Infer, Precision::Int8) => {
+            let ranges = backend.calibrate(&spec, &samples.weights, &samples.calibration(args))?;
+            backend.compile_low_precision(&spec, schedule, precision, Some(&ranges))?
+        }
+        (Mode::Infer, _) => backend.compile_low_precision(&spec, schedule, precision, None)?,
+    };
+    let times = measure(args, &samples, executor.as_mut())?;
     let min = times[0];
     let report = Report {
         mode: args.mode,
-        precision: args.precision,
+        precision,
         batch: args.batch,
         size: args.size,
         params: segfit::cost::parameters(&spec)?,
@@ -146,16 +149,37 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     global.print(&report, &text)
 }
 
+/// Random images, targets and weights.
+struct Samples {
+    images: Vec<f32>,
+    targets: Vec<u8>,
+    weights: Weights,
+}
+
+impl Samples {
+    fn new(args: &Args, spec: &NetworkSpec, seed: u64) -> Result<Self> {
+        let pixels = args.batch * args.size * args.size;
+        let mut stream = Stream::new(&[seed]);
+        Ok(Self {
+            images: (0..pixels * spec.in_channels()).map(|_| stream.normal()).collect(),
+            targets: (0..pixels).map(|_| stream.below(spec.classes) as u8).collect(),
+            weights: initialise(spec, seed)?,
+        })
+    }
+
+    /// The images one by one.
+    fn calibration(&self, args: &Args) -> Vec<CalibrationImage> {
+        let image = |data: &[f32]| CalibrationImage { height: args.size, width: args.size, data: data.to_vec() };
+        self.images.chunks_exact(self.images.len() / args.batch).map(image).collect()
+    }
+}
+
 /// Milliseconds of each run, sorted, after three runs that are not counted.
-fn measure(args: &Args, spec: &NetworkSpec, executor: &mut dyn Executor, seed: u64) -> Result<Vec<f64>> {
-    let pixels = args.batch * args.size * args.size;
-    let mut stream = Stream::new(&[seed]);
-    let images: Vec<f32> = (0..pixels * spec.in_channels()).map(|_| stream.normal()).collect();
-    let targets: Vec<u8> = (0..pixels).map(|_| stream.below(spec.classes) as u8).collect();
-    let weights = initialise(spec, seed)?;
+fn measure(args: &Args, samples: &Samples, executor: &mut dyn Executor) -> Result<Vec<f64>> {
+    let Samples { images, targets, weights } = samples;
     match args.mode {
-        BenchMode::Infer => executor.load(&weights)?,
-        BenchMode::Train => executor.set_state(State::fresh(weights))?,
+        BenchMode::Infer => executor.load(weights)?,
+        BenchMode::Train => executor.set_state(State::fresh(weights.clone()))?,
     }
     let mut logits = Vec::new();
     let mut times = Vec::new();
@@ -166,9 +190,9 @@ fn measure(args: &Args, spec: &NetworkSpec, executor: &mut dyn Executor, seed: u
         }
         let start = Instant::now();
         match args.mode {
-            BenchMode::Infer => executor.infer(&images, &mut logits)?,
+            BenchMode::Infer => executor.infer(images, &mut logits)?,
             BenchMode::Train => {
-                executor.train_step(&images, &targets, 1e-3)?;
+                executor.train_step(images, targets, 1e-3)?;
             }
         }
         if round >= 3 {

@@ -3,20 +3,23 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use segfit::data::{Dataset, Sample, Split, prepare};
+use segfit::data::{Dataset, Image, Sample, Split, prepare};
 use segfit::evaluate::{Case, Evaluation, EvaluationOptions, evaluate, per_image_csv};
 use segfit::files::{write_atomically, write_json};
+use segfit_engine::backend::Precision;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::run_folder::RunFolder;
 use segfit_engine::segmenter::Segmenter;
 
 use crate::context::Global;
 use crate::data_options::DataOptions;
+use crate::precision_options::{PrecisionOptions, some_of};
 
 /// Dice and IoU of a trained network, per image and class
 ///
 /// Writes metrics.json and per_image.csv into the run's folder. The intervals are 95% bootstrap intervals over sources
-/// (images of one source are drawn together).
+/// (images of one source are drawn together). In another precision than f32 the files are metrics.PRECISION.json and
+/// per_image.PRECISION.csv; int8 is calibrated on up to 16 training images.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder of a finished training
@@ -30,6 +33,8 @@ pub struct Args {
     /// Compare in the images' own size instead of the network's
     #[arg(long)]
     native: bool,
+    #[command(flatten)]
+    precision: PrecisionOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -53,15 +58,27 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let backend = CpuBackend::detect();
     let RunFolder { info, network, .. } = &run;
     let mut segmenter = Segmenter::new(&backend, network, weights, info.normalisation.clone(), info.recipe.input)
-        .with_loss(info.recipe.loss);
+        .with_loss(info.recipe.loss)
+        .with_precision(args.precision.engine(), &calibration(args.precision, &dataset, global)?)?;
     let indices = chosen(&dataset, args.split);
     let samples = dataset.load(&indices)?;
     let samples = if args.native { samples } else { prepare(&samples, &info.recipe.input) };
     let sources: Vec<&str> = indices.iter().map(|&i| dataset.pairs[i].source.as_str()).collect();
     let metrics = score(&mut segmenter, &samples, &sources, args.native, global)?;
-    write_json(&args.run.join("metrics.json"), &metrics)?;
-    write_atomically(&args.run.join("per_image.csv"), per_image_csv(&metrics)?.as_bytes())?;
+    write_json(&args.run.join(args.precision.file("metrics", "json")), &metrics)?;
+    let table = args.run.join(args.precision.file("per_image", "csv"));
+    write_atomically(&table, per_image_csv(&metrics)?.as_bytes())?;
     global.print(&metrics, &summary(&metrics))
+}
+
+/// Training images for int8, none for other precisions.
+fn calibration(precision: PrecisionOptions, dataset: &Dataset, global: &Global) -> Result<Vec<Image>> {
+    if precision.engine() != Precision::Int8 {
+        return Ok(Vec::new());
+    }
+    let indices = some_of(&dataset.indices(Split::Train));
+    global.note(&format!("int8: calibrated on {} training images", indices.len()));
+    Ok(dataset.load(&indices)?.into_iter().map(|s| s.image).collect())
 }
 
 fn chosen(dataset: &Dataset, which: Which) -> Vec<usize> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use segfit::data::{contour_overlay, read_image, write_image_png, write_mask};
+use segfit::data::{Image, contour_overlay, read_image, write_image_png, write_mask};
+use segfit_engine::backend::Precision;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::run_folder::RunFolder;
 use segfit_engine::segmenter::{DEFAULT_TILE, Segmenter};
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::context::Global;
 use crate::failure::Interrupted;
 use crate::interrupt;
+use crate::precision_options::{PrecisionOptions, some_of};
 
 /// Masks for new images of any size
 ///
@@ -35,6 +37,11 @@ pub struct Args {
     /// Largest piece of an image that is run at once, in pixels; larger images are cut into overlapping tiles
     #[arg(long, value_name = "PIXELS", default_value_t = DEFAULT_TILE)]
     tile: usize,
+    #[command(flatten)]
+    precision: PrecisionOptions,
+    /// With --precision int8: images to calibrate on, best those of the training; else up to 16 of IMAGES are used
+    #[arg(long, value_name = "DIR")]
+    calibrate: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -57,7 +64,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let mut segmenter =
         Segmenter::new(&backend, network, run.weights()?, info.normalisation.clone(), info.recipe.input)
             .with_loss(info.recipe.loss)
-            .with_tile(args.tile);
+            .with_tile(args.tile)
+            .with_precision(args.precision.engine(), &calibration(args, &files, global)?)?;
     let overlays = args.out.join("overlay");
     let deepest = if args.no_overlay { &args.out } else { &overlays };
     std::fs::create_dir_all(deepest).with_context(|| format!("making {}", deepest.display()))?;
@@ -82,6 +90,22 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let text =
         format!("{} masks in {}; {:.1}% of the pixels are foreground", done.len(), args.out.display(), 100.0 * mean);
     global.print(&done, &text)
+}
+
+/// Images for int8, none for other precisions.
+fn calibration(args: &Args, files: &[PathBuf], global: &Global) -> Result<Vec<Image>> {
+    if args.precision.engine() != Precision::Int8 {
+        if args.calibrate.is_some() {
+            bail!("--calibrate is for --precision int8");
+        }
+        return Ok(Vec::new());
+    }
+    let (chosen, origin) = match &args.calibrate {
+        Some(folder) => (some_of(&image_files(std::slice::from_ref(folder))?), folder.display().to_string()),
+        None => (some_of(files), "the images to segment; --calibrate DIR names others".into()),
+    };
+    global.note(&format!("int8: calibrated on {} of {origin}", chosen.len()));
+    Ok(chosen.iter().map(|file| read_image(file)).collect::<segfit::Result<_>>()?)
 }
 
 /// The files named, and the image files of the folders named, sorted.

@@ -46,6 +46,45 @@ fn a_network_is_trained_evaluated_and_segments_images_of_any_size() {
 }
 
 #[test]
+fn a_trained_network_runs_in_every_precision() {
+    let lab = lab();
+    let dice = |metrics: &serde_json::Value| metrics["dice"]["mean"].as_f64().unwrap();
+    let f32 = dice(&lab.json(&TRAIN));
+    for precision in ["bf16", "int8"] {
+        let metrics = lab.json(&["evaluate", "run", "data", "--precision", precision]);
+        assert!((dice(&metrics) - f32).abs() < 0.05, "{precision}: {metrics}, f32: {f32}");
+        assert!(lab.path(&format!("run/metrics.{precision}.json")).exists(), "{:?}", names(&lab.path("run")));
+        lab.json(&["segment", "run", "data/images", "--out", precision, "--precision", precision]);
+        assert!(!names(&lab.path(precision)).is_empty());
+    }
+    let stored: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(lab.path("run/metrics.json")).unwrap()).unwrap();
+    assert_eq!(dice(&stored), f32, "the figures of f32 are left alone");
+    let own = ["segment", "run", "data/images", "--out", "own", "--precision", "int8"];
+    let said = stderr(&lab.run(&own));
+    assert!(said.contains("calibrated on") && said.contains("--calibrate"), "{said}");
+    lab.json(&[&own[..], &["--calibrate", "data/images"]].concat());
+    refused(
+        &lab.run(&["segment", "run", "data/images", "--out", "own", "--calibrate", "data/images"]),
+        &["--precision int8"],
+    );
+}
+
+#[test]
+fn bench_times_every_precision_of_inference_and_no_other_training() {
+    let lab = Lab::empty();
+    let bench = ["bench", "--width", "4", "--depth", "2", "--size", "64", "--seconds", "0.05", "--precision"];
+    let bytes = ["f32", "bf16", "int8"].map(|precision| {
+        let report = lab.json(&[&bench[..], &[precision]].concat());
+        assert_eq!(report["precision"], precision);
+        assert!(report["ms"]["min"].as_f64().unwrap() > 0.0);
+        report["peak_bytes"].as_u64().unwrap()
+    });
+    assert!(bytes[0] > bytes[1] && bytes[1] > bytes[2], "{bytes:?}");
+    refused(&lab.run(&[&bench[..], &["int8", "--mode", "train"]].concat()), &["f32 only"]);
+}
+
+#[test]
 fn training_again_changes_nothing_and_another_training_does_not_overwrite_it() {
     let lab = lab();
     let first = lab.json(&TRAIN);

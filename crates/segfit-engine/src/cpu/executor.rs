@@ -1,5 +1,6 @@
 //! The CPU backend: a schedule's steps, one after the other, in one arena.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use segfit::network::schedule::{Mode, Schedule, Step, TensorId};
@@ -7,11 +8,12 @@ use segfit::network::{NetworkSpec, Op, ParameterKind};
 use segfit::recipe::LossKind;
 
 use super::convolution::Convolution;
+use super::low_precision::{Histogram, LowPrecisionExecutor};
 use super::normalisation::Normalisation;
 use super::planes::{Arena, Planes};
 use super::simd::Isa;
 use super::{batch_norm, copy, max_pool, ordered, relu, team};
-use crate::backend::{Backend, Executor, Optimiser, TrainingSpec};
+use crate::backend::{ActivationRanges, Backend, CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
 use crate::error::{Error, Result};
 use crate::loss::{self, LossOptions, LossScratch, LossValue};
 use crate::optimiser::{AdamW, AdamWOptions, sgd, update_ema};
@@ -56,6 +58,47 @@ impl Backend for CpuBackend {
             });
         }
         Ok(Box::new(CpuExecutor::new(self.isa, spec, schedule, training)?))
+    }
+
+    fn compile_low_precision(
+        &self,
+        spec: &NetworkSpec,
+        schedule: Schedule,
+        precision: Precision,
+        ranges: Option<&ActivationRanges>,
+    ) -> Result<Box<dyn Executor>> {
+        if precision == Precision::F32 {
+            return self.compile(spec, schedule, None);
+        }
+        Ok(Box::new(LowPrecisionExecutor::new(self.isa, self.name(), spec, schedule, precision, ranges)?))
+    }
+
+    fn calibrate(
+        &self,
+        spec: &NetworkSpec,
+        weights: &Weights,
+        images: &[CalibrationImage],
+    ) -> Result<ActivationRanges> {
+        let mut executor: Option<CpuExecutor> = None;
+        let mut histograms: BTreeMap<String, Histogram> = BTreeMap::new();
+        for image in images {
+            let fits = |e: &CpuExecutor| (e.schedule.height, e.schedule.width) == (image.height, image.width);
+            if !executor.as_ref().is_some_and(fits) {
+                let schedule = Schedule::new(spec, Mode::Infer, 1, image.height, image.width)?;
+                let mut made = CpuExecutor::new(self.isa, spec, schedule, None)?;
+                made.load(weights)?;
+                executor = Some(made);
+            }
+            let executor = executor.as_mut().expect("made above");
+            executor.infer_observed(&image.data, &mut |name, planes| {
+                histograms.entry(name.to_owned()).or_default().add(planes);
+            })?;
+        }
+        if histograms.is_empty() {
+            let (expected, got) = ("at least one image to calibrate with".into(), "none".into());
+            return Err(segfit::Error::Option { what: "calibration".into(), expected, got }.into());
+        }
+        Ok(ActivationRanges { ranges: histograms.into_iter().map(|(name, h)| (name, h.range())).collect() })
     }
 }
 
@@ -210,6 +253,24 @@ impl CpuExecutor {
             _ => unreachable!("a forward step"),
         }
         false
+    }
+
+    /// Runs the network; shows every tensor with its name when it has been computed, the image first.
+    fn infer_observed(&mut self, images: &[f32], observe: &mut dyn FnMut(&str, &Planes)) -> Result<()> {
+        let input = self.tensors[self.schedule.input];
+        let pixels = input.layout.height * input.layout.width;
+        Self::check_len("image values", images.len(), input.batch * input.channels * pixels)?;
+        input.write_dense(images);
+        observe(&self.schedule.tensors[self.schedule.input].name, &input);
+        let steps = std::mem::take(&mut self.schedule.forward);
+        for step in &steps {
+            self.run_forward_step(step, None);
+            if let Some(&y) = step.tensors().last() {
+                observe(&self.schedule.tensors[y].name, &self.tensors[y]);
+            }
+        }
+        self.schedule.forward = steps;
+        Ok(())
     }
 
     fn run_loss(&mut self, kind: LossKind, logits: TensorId, gradient: TensorId, targets: &[u8]) -> LossValue {

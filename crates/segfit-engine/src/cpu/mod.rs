@@ -8,6 +8,7 @@ pub mod copy;
 mod executor;
 mod form;
 pub mod kernels;
+mod low_precision;
 pub mod max_pool;
 mod normalisation;
 pub mod ordered;

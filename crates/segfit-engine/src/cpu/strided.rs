@@ -225,7 +225,20 @@ impl Strided {
                 self.split(x, first..first + batch, done..rows, scratch);
                 done = rows;
                 let (isa, plan, layout) = (self.isa, &self.down, Some(self.small));
-                let job = TileJob { isa, plan, packed, bias, relu, accumulate, x: from, y: to, layout, pooled: None, batch, pieces };
+                let job = TileJob {
+                    isa,
+                    plan,
+                    packed,
+                    bias,
+                    relu,
+                    accumulate,
+                    x: from,
+                    y: to,
+                    layout,
+                    pooled: None,
+                    batch,
+                    pieces,
+                };
                 // SAFETY: lengths and planes were checked; every phase has room for the positions that the taps reach.
                 unsafe { job.run() };
             }
