@@ -60,10 +60,14 @@ peers:
     {{ python }} benchmarks/engine/make_reference_step.py target/unet_step.safetensors
     {{ python }} benchmarks/engine/check_reference_step.py target/unet_step.safetensors
 
-# Times the engine against PyTorch and ONNX Runtime and writes benchmarks/engine/results.md
+# Times the engine against other engines and writes benchmarks/engine/results.md (README.md in benchmarks/engine/peers adds those of Rust)
 bench-engine *ARGS:
     cargo build --release -p segfit-cli
     {{ python }} benchmarks/engine/compare.py target/release/segfit {{ ARGS }}
+
+# Every layer of the engine against this machine's peak and bandwidth, as Markdown
+roofline *ARGS:
+    cargo run --release -p segfit-engine --example roofline -- {{ ARGS }}
 
 # The engine's tests on the NEON kernels, emulated if need be; says SKIPPED where a tool is missing
 neon *ARGS:
