@@ -104,7 +104,7 @@ fn transposed(isa: Isa, batch: usize, channels: Channels, size: usize) {
     let show = |what: &str, ns: f64| println!("  {what:<34} {:9.1} us  {:7.1}", ns / 1000.0, macs / ns);
     show("forward", best(|| up::forward(isa, &x, &packed, &bias, false, &y, &mut scratch)));
     show("backward, data", best(|| up::backward_data(isa, &dy, &w, &dx, false, &mut scratch)));
-    show("backward, weights", best(|| up::backward_weights(isa, &x, &dy, &mut dw, &mut db, &mut scratch)));
+    show("backward, weights", best(|| up::backward_weights(isa, &x, &dy, &mut dw, Some(&mut db), &mut scratch)));
 }
 
 fn run(isa: Isa) {
