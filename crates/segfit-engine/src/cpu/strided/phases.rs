@@ -48,9 +48,9 @@ impl Strided {
         let most = self.small.height + self.rows.beyond();
         let height = self.rows.phase_len(row).min(most);
         let behind = first + height * stride;
-        // SAFETY: the caller's; the room of a phase holds all these rows, each with the gap behind it.
         let base = |column: usize| {
             let phase = self.phase(row, column)?;
+            // SAFETY: the caller's; the room of a phase holds all these rows, each with the gap behind it.
             Some(unsafe { slots.range(plane + phase * self.split.len, self.split.len) }.as_mut_ptr())
         };
         for to in (0..columns).filter_map(base) {
