@@ -64,7 +64,7 @@ impl Reference {
         let (loss, optimiser) = (LossKind::CrossEntropyDice, Optimiser::Sgd);
         let training = TrainingSpec { loss, optimiser, average_decay: 0.9 };
         let mut executor = CpuBackend::with_isa(isa).compile(&self.spec, schedule, Some(training)).unwrap();
-        executor.set_state(&State::fresh(self.weights())).unwrap();
+        executor.set_state(State::fresh(self.weights())).unwrap();
         executor
     }
 

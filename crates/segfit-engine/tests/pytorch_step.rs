@@ -207,7 +207,6 @@ fn twenty_losses_of_a_wider_network_follow_pytorchs() {
                 let (got, want) = (executor.train_step(&input, &target, rate).unwrap().total, want.as_f64().unwrap());
                 worst = worst.max((got - want).abs() / want);
             }
-            println!("{} {name}: largest relative difference {worst:.1e}", isa.name());
             assert!(worst < tolerance, "{} {name}: {worst}", isa.name());
         }
     }

@@ -127,7 +127,7 @@ impl Layer {
         let mut turned = vec![0.0; conv.packed_transposed_len()];
         conv.pack(&weight, &mut packed);
         conv.pack_transposed(&weight, &mut turned);
-        let (mut dw, mut db) = (weight.clone(), bias.clone());
+        let (mut dw, mut db) = (weight, bias);
         let mut scratch = vec![0.0; conv.gradient_scratch_len()];
         [
             best(seconds, || conv.forward(&packed, Some(&bias), true, &x, &y)),
@@ -149,7 +149,7 @@ impl Layer {
         [
             best(seconds, || conv_transpose::forward(isa, &x, &packed, &bias, true, &y, &mut scratch)),
             best(seconds, || conv_transpose::backward_data(isa, &dy, &weight, &dx, false, &mut scratch)),
-            best(seconds, || conv_transpose::backward_weights(isa, &x, &dy, &mut dw, &mut db, &mut scratch)),
+            best(seconds, || conv_transpose::backward_weights(isa, &x, &dy, &mut dw, Some(&mut db), &mut scratch)),
         ]
     }
 }

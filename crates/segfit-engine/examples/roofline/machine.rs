@@ -55,7 +55,6 @@ impl fmt::Display for Machine {
     }
 }
 
-
 /// Most chains of any instruction set; what is left of the registers holds the factors.
 const MAX_CHAINS: usize = 24;
 

@@ -6,6 +6,7 @@
 //! weight moved once at the measured bandwidth of the memory that holds them, whichever takes longer (Williams, Waterman and
 //! Patterson 2009, doi 10.1145/1498765.1498785). A multiply-add counts as two operations of the direct convolution, so that
 //! an algorithm with fewer operations can exceed 100%.
+#![allow(clippy::needless_range_loop, reason = "index loops surely unroll, and inline with the instruction set")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
 mod layers;
@@ -26,7 +27,7 @@ fn main() {
     let isa = arguments.get(1).map_or_else(Isa::detect, |name| {
         *Isa::available().iter().find(|isa| isa.name() == name).expect("an instruction set of this processor")
     });
-    let seconds = arguments.get(2).map_or(0.2, |a| a.parse().expect("seconds"));
+    let seconds: f64 = arguments.get(2).map_or(0.2, |a| a.parse().expect("seconds"));
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool");
     println!("## Machine\n\n{} ({} lanes), {threads} threads.\n", isa.name(), isa.lanes());
     let machine = Machine::measure(isa, threads, seconds.max(1.0));
