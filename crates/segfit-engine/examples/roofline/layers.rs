@@ -127,7 +127,7 @@ impl Layer {
         let mut turned = vec![0.0; conv.packed_transposed_len()];
         conv.pack(&weight, &mut packed);
         conv.pack_transposed(&weight, &mut turned);
-        let (mut dw, mut db) = (weight, bias);
+        let (mut dw, mut db) = (weight, vec![0.0; self.out_channels]);
         let mut scratch = vec![0.0; conv.gradient_scratch_len()];
         [
             best(seconds, || conv.forward(&packed, Some(&bias), true, &x, &y)),
