@@ -34,6 +34,18 @@ const FEW_IMAGES: usize = 10;
         mean_frequency\n  \
         image_blob_density    share of the image in convex hulls of its bright or dark\n                        \
                               blobs, without looking at the masks\n  \
+        png                   bytes of the image as a PNG file, per pixel: without any loss\n  \
+        canny                 share of pixels on a Canny edge\n  \
+        delentropy            entropy of the gradient, in bits\n  \
+        spectral_slope        how fast the power falls with the frequency; 0 is noise\n  \
+        glcm_contrast,        texture: how different neighbouring gray values are,\n  \
+        glcm_homogeneity,     how alike, how uniform, and how well they predict each\n  \
+        glcm_energy,          other\n  \
+        glcm_correlation\n  \
+        local_deviation       standard deviation of the gray values within 5 x 5 pixels\n  \
+        fractal_dimension     of the Canny edges: 1 is a smooth line, 2 fills the image\n  \
+        noise                 standard deviation of the noise, so that it is not taken\n                        \
+                              for structure\n  \
         foreground            share of the mask that is not background\n  \
         objects               connected objects per image\n  \
         object_area           their median size, as a share of the image\n  \

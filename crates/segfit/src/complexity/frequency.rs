@@ -49,22 +49,50 @@ pub struct Spectrum {
 /// macro-level neural network design for medical image segmentation, 2022 (median spatial frequency); the window is ours.
 #[must_use]
 pub fn spectrum(gray: &[f32], height: usize, width: usize) -> Option<Spectrum> {
-    if height.min(width) < 8 || gray.len() != height * width {
-        return None;
+    summary(&PowerSpectrum::of(gray, height, width)?)
+}
+
+/// Power at all frequencies, of the windowed image without its mean.
+#[derive(Debug)]
+pub(super) struct PowerSpectrum {
+    /// Rows of the image.
+    pub height: usize,
+    /// Columns of the image.
+    pub width: usize,
+    /// Squared magnitude at the horizontal frequencies 0 to width / 2; column by column, `height` values each.
+    half: Vec<f64>,
+}
+
+impl PowerSpectrum {
+    /// `None` below 8 x 8 and for a constant image.
+    pub fn of(gray: &[f32], height: usize, width: usize) -> Option<Self> {
+        if height.min(width) < 8 || gray.len() != height * width {
+            return None;
+        }
+        let half = half_power(&windowed(gray, height, width)?, height, width);
+        Some(Self { height, width, half })
     }
-    let power = half_power(&windowed(gray, height, width)?, height, width);
-    let (rows, columns) = (squared_frequencies(height), squared_frequencies(width));
-    let mut bins = vec![0.0; BINS];
-    let mut weighted = 0.0;
-    for (x, column) in power.chunks(height).enumerate() {
-        // The other half of the spectrum is the mirror image of this one.
-        let copies = if x == 0 || 2 * x == width { 1.0 } else { 2.0 };
-        for (p, fy) in column.iter().zip(&rows) {
-            let radius = (fy + columns[x]).sqrt();
-            bins[((radius / FRAC_1_SQRT_2 * BINS as f64) as usize).min(BINS - 1)] += copies * p;
-            weighted += copies * p * radius;
+
+    /// Calls `take(power, radius, copies)` for every frequency of the half plane: its radius in cycles per pixel, and how
+    /// often it occurs in the whole plane (the other half is the mirror image of this one).
+    pub fn for_each(&self, mut take: impl FnMut(f64, f64, f64)) {
+        let (rows, columns) = (squared_frequencies(self.height), squared_frequencies(self.width));
+        for (x, column) in self.half.chunks(self.height).enumerate() {
+            let copies = if x == 0 || 2 * x == self.width { 1.0 } else { 2.0 };
+            for (&power, fy) in column.iter().zip(&rows) {
+                take(power, (fy + columns[x]).sqrt(), copies);
+            }
         }
     }
+}
+
+pub(super) fn summary(spectrum: &PowerSpectrum) -> Option<Spectrum> {
+    let mut bins = vec![0.0; BINS];
+    let mut weighted = 0.0;
+    spectrum.for_each(|power, radius, copies| {
+        bins[((radius / FRAC_1_SQRT_2 * BINS as f64) as usize).min(BINS - 1)] += copies * power;
+        weighted += copies * power * radius;
+    });
     let total: f64 = bins.iter().sum();
     (total > 0.0).then(|| Spectrum { median: median(&bins, total), mean: weighted / total })
 }

@@ -6,18 +6,27 @@
 
 mod blobs;
 mod boundary;
+mod box_counting;
+mod canny;
+mod delentropy;
 mod edges;
 mod entropy;
 mod foreground;
 mod frequency;
+mod glcm;
 mod jpeg;
+mod line;
+mod local_deviation;
+mod noise;
 mod objects;
 mod otsu;
+mod png;
 mod profile;
 mod pyramid;
 mod separability;
 mod sobel;
 mod spatial_information;
+mod spectral_slope;
 mod summary;
 mod survival;
 mod thinness;
@@ -25,17 +34,25 @@ mod tiles;
 
 pub use self::blobs::{blob_density, image_blob_density};
 pub use self::boundary::boundary_fraction;
+pub use self::box_counting::box_dimension;
+pub use self::canny::{CANNY_HIGH, CANNY_LOW, canny_density, canny_edges};
+pub use self::delentropy::delentropy;
 pub use self::edges::{EDGE_THRESHOLD, edge_density};
 pub use self::entropy::entropy;
 pub use self::frequency::{Spectrum, spectrum};
+pub use self::glcm::{Texture, texture};
 pub use self::jpeg::{jpeg_complexity, jpeg_scan_complexity, published_j};
+pub use self::local_deviation::local_deviation;
+pub use self::noise::noise_estimate;
 pub use self::objects::{Object, objects_by_instance, objects_of};
 pub use self::otsu::otsu_threshold;
+pub use self::png::png_complexity;
 pub use self::profile::{ComplexityProfile, ImageMeasures, PROFILE_FORMAT, ProfileContext, profile};
 pub use self::pyramid::{Level, Pyramid, SCALES};
 pub use self::separability::best_threshold_dice;
 pub use self::sobel::sobel_magnitude;
 pub use self::spatial_information::{spatial_information_mean, spatial_information_rms};
+pub use self::spectral_slope::spectral_slope;
 pub use self::summary::Summary;
 pub(crate) use self::summary::quantile;
 pub use self::survival::survival;
@@ -70,6 +87,17 @@ pub const MEASURES: &[Measure] = &[
     frequency::MEDIAN_FREQUENCY,
     frequency::MEAN_FREQUENCY,
     blobs::IMAGE_BLOB_DENSITY,
+    png::PNG,
+    canny::CANNY,
+    delentropy::DELENTROPY,
+    spectral_slope::SPECTRAL_SLOPE,
+    glcm::CONTRAST,
+    glcm::HOMOGENEITY,
+    glcm::ENERGY,
+    glcm::CORRELATION,
+    local_deviation::LOCAL_DEVIATION,
+    box_counting::FRACTAL_DIMENSION,
+    noise::NOISE,
     foreground::FOREGROUND,
     objects::OBJECTS,
     objects::OBJECT_AREA,

@@ -2,7 +2,9 @@
 
 use std::cell::OnceCell;
 
-use super::frequency::{Spectrum, spectrum};
+use super::canny::canny_edges;
+use super::frequency::{PowerSpectrum, Spectrum, summary};
+use super::glcm::{Texture, texture};
 use super::jpeg::{JpegRates, QUALITY, jpeg_rates};
 use super::objects::{Object, objects_by_instance, objects_of};
 use super::sobel::sobel_magnitude;
@@ -32,7 +34,10 @@ pub struct Level {
     jpeg: OnceCell<Option<JpegRates>>,
     gradient: OnceCell<Vec<f32>>,
     objects: OnceCell<Vec<Object>>,
+    power: OnceCell<Option<PowerSpectrum>>,
     spectrum: OnceCell<Option<Spectrum>>,
+    edges: OnceCell<Vec<bool>>,
+    texture: OnceCell<Option<Texture>>,
 }
 
 /// A sample at all scales that keep at least 8 rows and columns.
@@ -90,7 +95,10 @@ impl Level {
             jpeg: OnceCell::new(),
             gradient: OnceCell::new(),
             objects: OnceCell::new(),
+            power: OnceCell::new(),
             spectrum: OnceCell::new(),
+            edges: OnceCell::new(),
+            texture: OnceCell::new(),
         }
     }
 
@@ -113,7 +121,21 @@ impl Level {
 
     /// The power spectrum's summary, `None` for a constant image.
     pub fn spectrum(&self) -> Option<Spectrum> {
-        *self.spectrum.get_or_init(|| spectrum(&self.gray, self.height, self.width))
+        *self.spectrum.get_or_init(|| self.power().and_then(summary))
+    }
+
+    pub(super) fn power(&self) -> Option<&PowerSpectrum> {
+        self.power.get_or_init(|| PowerSpectrum::of(&self.gray, self.height, self.width)).as_ref()
+    }
+
+    /// Whether each pixel is a Canny edge, see [`canny_edges`].
+    pub fn edges(&self) -> &[bool] {
+        self.edges.get_or_init(|| canny_edges(&self.gray, self.height, self.width))
+    }
+
+    /// The texture by co-occurrence matrices, see [`texture`].
+    pub fn texture(&self) -> Option<Texture> {
+        *self.texture.get_or_init(|| texture(&self.bytes, self.height, self.width))
     }
 
     /// Number of pixels that are not background.

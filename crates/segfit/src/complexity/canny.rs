@@ -1,0 +1,212 @@
+//! Canny's edges: thin, connected outlines.
+
+use super::{Measure, Pyramid, pyramid};
+
+pub(super) const CANNY: Measure = Measure {
+    name: "canny",
+    unit: "share of pixels",
+    larger_is_more_complex: true,
+    first_scale: 0,
+    last_scale: pyramid::SCALES - 1,
+    compute: |p: &Pyramid, s| p.level(s).and_then(|l| canny_density(l.edges(), l.height, l.width)),
+};
+
+/// An edge begins where the Sobel magnitude reaches this (image values 0..1): 1/40 of the range per pixel.
+pub const CANNY_HIGH: f64 = 0.2;
+
+/// An edge goes on while the magnitude stays at least this.
+pub const CANNY_LOW: f64 = 0.1;
+
+/// Gaussian of standard deviation 1 pixel, cut at 4 and normalised: exp(-x^2 / 2) / 2.506621080349461 for x = 0 to 4.
+/// Written out, so that all machines use the same numbers.
+const GAUSS: [f64; 5] = [
+    0.398_943_469_356_097_76,
+    0.241_971_445_656_600_73,
+    0.053_991_127_420_704_41,
+    0.004_431_861_620_031_265_5,
+    0.000_133_830_624_614_741_75,
+];
+
+/// Share of the interior pixels that are Canny edges, in [0, 1]. Larger is more complex.
+///
+/// `edges` is [`canny_edges`] of an image of `height * width` pixels. The outermost pixels, which are never edges, do not
+/// count. `None` below 3 x 3.
+///
+/// ```
+/// use segfit::complexity::{canny_density, canny_edges};
+/// let step: Vec<f32> = (0..256).map(|i| if i % 16 < 8 { 0.2 } else { 0.8 }).collect();
+/// assert_eq!(canny_density(&canny_edges(&step, 16, 16), 16, 16), Some(2.0 / 14.0), "both sides of the step");
+/// ```
+///
+/// Source: edge density as an image complexity, Mack and Oliva 2004.
+#[must_use]
+pub fn canny_density(edges: &[bool], height: usize, width: usize) -> Option<f64> {
+    if height < 3 || width < 3 {
+        return None;
+    }
+    let count = edges.iter().filter(|&&e| e).count();
+    Some(count as f64 / ((height - 2) * (width - 2)) as f64)
+}
+
+/// Whether each pixel lies on an edge by Canny's method; `height * width` values.
+///
+/// 1. The image (values 0..1) is smoothed by a Gaussian of standard deviation 1, with its outermost pixels repeated outside.
+/// 2. gx, gy are the Sobel gradient (not normalised), m = sqrt(gx^2 + gy^2).
+/// 3. A pixel remains when m is at least [`CANNY_LOW`] and not below the two values of m one step along and against the
+///    gradient; these are interpolated linearly between the axis and the diagonal next to the gradient. Two equal pixels
+///    side by side both remain: a step between two columns is two pixels wide.
+/// 4. Of the 8-connected remains, those are edges that hold a pixel of at least [`CANNY_HIGH`].
+///
+/// The outermost pixels are never edges. No pixel is below 3 x 3. See [`canny_density`] for an example.
+///
+/// Source: Canny, A computational approach to edge detection, 1986; thresholds and interpolation as `skimage.feature.canny`
+/// with `sigma=1, low_threshold=0.1, high_threshold=0.2, mode="nearest"`.
+#[must_use]
+pub fn canny_edges(gray: &[f32], height: usize, width: usize) -> Vec<bool> {
+    if height < 3 || width < 3 || gray.len() != height * width {
+        return vec![false; gray.len()];
+    }
+    let (gx, gy) = gradient(&smoothed(gray, height, width), height, width);
+    let magnitude: Vec<f64> = gx.iter().zip(&gy).map(|(x, y)| (y * y + x * x).sqrt()).collect();
+    let mut thin = vec![false; gray.len()];
+    let mut strong = Vec::new();
+    for y in 1..height - 1 {
+        for i in y * width + 1..(y + 1) * width - 1 {
+            if magnitude[i] >= CANNY_LOW && is_ridge(&magnitude, gx[i], gy[i], i, width) {
+                thin[i] = true;
+                if magnitude[i] >= CANNY_HIGH {
+                    strong.push(i);
+                }
+            }
+        }
+    }
+    connected(&mut thin, strong, width)
+}
+
+/// Whether the magnitude has no larger neighbour across the edge.
+fn is_ridge(magnitude: &[f64], gx: f64, gy: f64, at: usize, width: usize) -> bool {
+    let right = if gx > 0.0 { 1 } else { -1 };
+    let down = if gy > 0.0 { width as isize } else { -(width as isize) };
+    let (x, y) = (gx.abs(), gy.abs());
+    let (axis, share) = if y > x { (down, x / y) } else { (right, y / x) };
+    let diagonal = right + down;
+    let value = |step: isize| magnitude[at.wrapping_add_signed(step)];
+    let between = |sign: isize| value(sign * diagonal) * share + value(sign * axis) * (1.0 - share);
+    between(1) <= magnitude[at] && between(-1) <= magnitude[at]
+}
+
+/// The part of `thin` that is 8-connected to a pixel of `strong`. No pixel of `thin` lies at the border.
+fn connected(thin: &mut [bool], mut strong: Vec<usize>, width: usize) -> Vec<bool> {
+    let mut edges = vec![false; thin.len()];
+    while let Some(i) = strong.pop() {
+        if std::mem::take(&mut thin[i]) {
+            edges[i] = true;
+            for row in [i - width, i, i + width] {
+                strong.extend((row - 1..=row + 1).filter(|&j| thin[j]));
+            }
+        }
+    }
+    edges
+}
+
+/// The image under the Gaussian, down the columns and then along the rows.
+fn smoothed(gray: &[f32], height: usize, width: usize) -> Vec<f64> {
+    let gray: Vec<f64> = gray.iter().map(|&v| f64::from(v)).collect();
+    let mut out = vec![0.0; gray.len()];
+    let mut padded = vec![0.0; width + 8];
+    for (y, line) in out.chunks_mut(width).enumerate() {
+        let row = |k: usize| &gray[(y + k).saturating_sub(4).min(height - 1) * width..][..width];
+        weighted(&mut padded[4..width + 4], std::array::from_fn(row));
+        let (first, last) = (padded[4], padded[width + 3]);
+        padded[..4].fill(first);
+        padded[width + 4..].fill(last);
+        weighted(line, std::array::from_fn(|k| &padded[k..k + width]));
+    }
+    out
+}
+
+/// The Gaussian mean of nine lines, the outer ones added first.
+fn weighted(out: &mut [f64], lines: [&[f64]; 9]) {
+    let lines = lines.map(|line| &line[..out.len()]);
+    for (x, sum) in out.iter_mut().enumerate() {
+        *sum = lines[4][x] * GAUSS[0];
+        for k in (1..=4).rev() {
+            *sum += (lines[4 - k][x] + lines[4 + k][x]) * GAUSS[k];
+        }
+    }
+}
+
+/// Sobel's gx and gy at all pixels, the outermost pixels repeated outside.
+fn gradient(plane: &[f64], height: usize, width: usize) -> (Vec<f64>, Vec<f64>) {
+    let (mut gx, mut gy) = (Vec::with_capacity(plane.len()), Vec::with_capacity(plane.len()));
+    let (mut sums, mut differences) = (vec![0.0; width + 2], vec![0.0; width + 2]);
+    for y in 0..height {
+        let row = |y: usize| &plane[y * width..(y + 1) * width];
+        let (a, b, c) = (row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1)));
+        for x in 0..width {
+            sums[x + 1] = b[x] * 2.0 + (a[x] + c[x]);
+            differences[x + 1] = c[x] - a[x];
+        }
+        for line in [&mut sums, &mut differences] {
+            (line[0], line[width + 1]) = (line[1], line[width]);
+        }
+        let [left, here, right] = [0, 1, 2].map(|k| &differences[k..k + width]);
+        gx.extend(sums[2..].iter().zip(&sums).map(|(after, before)| after - before));
+        gy.extend((0..width).map(|x| here[x] * 2.0 + (left[x] + right[x])));
+    }
+    (gx, gy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(f: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+        (0..400).map(|i| f(i / 20, i % 20)).collect()
+    }
+
+    #[test]
+    fn the_gaussian_is_normalised_and_has_its_standard_deviation() {
+        let sum = GAUSS[0] + 2.0 * GAUSS[1..].iter().sum::<f64>();
+        assert!((sum - 1.0).abs() < 1e-15, "{sum}");
+        for (x, g) in GAUSS.iter().enumerate() {
+            assert!((g / GAUSS[0] - (-0.5 * (x * x) as f64).exp()).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn a_constant_image_has_no_edges_and_a_faint_step_neither() {
+        for f in [|_, _| 0.3, |_, x| if x < 10 { 0.3 } else { 0.31 }] as [fn(usize, usize) -> f32; 2] {
+            assert_eq!(canny_density(&canny_edges(&image(f), 20, 20), 20, 20), Some(0.0));
+        }
+        assert_eq!(canny_density(&[false; 10], 2, 5), None);
+    }
+
+    #[test]
+    fn a_bright_line_has_an_edge_on_each_side() {
+        // Rows 9 to 11 are bright: the gradient peaks at rows 8, 9 and at rows 11, 12, and is zero at row 10.
+        let edges = canny_edges(&image(|y, _| f32::from(u8::from((9..12).contains(&y)))), 20, 20);
+        let rows: Vec<usize> = (0..20).filter(|y| edges[y * 20 + 10]).collect();
+        assert!(rows.iter().all(|y| [8, 9, 11, 12].contains(y)) && rows.len() >= 2, "{rows:?}");
+    }
+
+    #[test]
+    fn a_weak_edge_survives_only_where_it_continues_a_strong_one() {
+        // A step that fades downwards. A step of d has magnitude 4 (0.399 + 0.242) d = 2.56 d: d is strong above 0.078.
+        let rows_with_edge = |top: f32| {
+            let edges = canny_edges(&image(|y, x| if x < 10 { 0.1 } else { 0.1 + top - 0.0015 * y as f32 }), 20, 20);
+            edges.chunks(20).filter(|row| row.contains(&true)).count()
+        };
+        assert_eq!(rows_with_edge(0.09), 18, "strong down to row 7, the rest follows");
+        assert_eq!(rows_with_edge(0.075), 0, "the same fading without a strong part");
+    }
+
+    #[test]
+    fn turning_the_image_turns_the_edges() {
+        let mut s = crate::random::Stream::new(&[4]);
+        let gray: Vec<f32> = (0..400).map(|_| s.unit()).collect();
+        let turned: Vec<f32> = (0..400).map(|i| gray[i % 20 * 20 + i / 20]).collect();
+        let count = |g: &[f32]| canny_edges(g, 20, 20).iter().filter(|&&e| e).count();
+        assert!(count(&gray) > 20 && count(&gray) == count(&turned));
+    }
+}
