@@ -58,20 +58,17 @@ pub fn responses(pyramid: &Pyramid, image: &Image) -> Option<Responses> {
     for s in 0..BANK_SCALES {
         let scale = s.min(pyramid.levels.len() - 1);
         let level = pyramid.level(scale)?;
-        let (gray, w) = (&level.gray, level.width);
         if scale > 0 && scale == s {
             colours = colours.halved();
         }
-        let mut add = |margin: usize, value: &dyn Fn(usize, usize) -> f32| {
-            filters.push(grid.sample(scale, level.height, w, margin, value));
-        };
-        let gradient = level.gradient();
-        add(0, &|y, x| gray[y * w + x]);
-        add(1, &|y, x| gradient[(y - 1) * (w - 2) + x - 1]);
-        add(1, &|y, x| laplacian(gray, w, y, x));
-        add(2, &|y, x| deviation(gray, w, y, x));
+        let (gray, gradient) = (&level.gray, level.gradient());
+        let (h, w) = (level.height, level.width);
+        filters.push(grid.sample(scale, h, w, 0, |y, x| gray[y * w + x]));
+        filters.push(grid.sample(scale, h, w, 1, |y, x| gradient[(y - 1) * (w - 2) + x - 1]));
+        filters.push(grid.sample(scale, h, w, 1, |y, x| laplacian(gray, w, y, x)));
+        filters.push(grid.sample(scale, h, w, 2, |y, x| deviation(gray, w, y, x)));
         for plane in &colours.sums {
-            add(0, &|y, x| plane[y * w + x] / colours.pixels[y * w + x]);
+            filters.push(grid.sample(scale, h, w, 0, |y, x| plane[y * w + x] / colours.pixels[y * w + x]));
         }
     }
     let foreground = grid.pixels().map(|(y, x)| full.classes[y * full.width + x] > 0).collect();
@@ -135,14 +132,15 @@ impl Grid {
         height: usize,
         width: usize,
         margin: usize,
-        value: &dyn Fn(usize, usize) -> f32,
+        value: impl Fn(usize, usize) -> f32,
     ) -> Vec<f32> {
         let inside = |v: usize, length: usize| v.clamp(margin, length - 1 - margin);
         let at = |y: usize, x: usize| value(inside(y, height), inside(x, width));
         if scale == 0 {
             return self.pixels().map(|(y, x)| at(y, x)).collect();
         }
-        let map: Vec<f32> = (0..height).flat_map(|y| (0..width).map(move |x| (y, x))).map(|(y, x)| at(y, x)).collect();
+        let mut map = Vec::with_capacity(height * width);
+        (0..height).for_each(|y| map.extend((0..width).map(|x| at(y, x))));
         let columns: Vec<_> = self.columns.iter().map(|&x| between(x, scale, width)).collect();
         let mut out = Vec::with_capacity(self.rows.len() * columns.len());
         for (top, low, t) in self.rows.iter().map(|&y| between(y, scale, height)) {
@@ -229,6 +227,21 @@ mod tests {
                 assert!(filter.iter().all(|v| (v - want).abs() < 1e-6), "{} for {want}", filter[0]);
             }
         }
+    }
+
+    #[test]
+    fn a_colour_that_rises_is_a_ramp_at_all_scales() {
+        // Two channels: gray is their mean 0.5, and the first is x / 64 above it.
+        let slope = |c, _, x| 0.5 + if c == 0 { x as f32 / 64.0 } else { -(x as f32) / 64.0 };
+        let rising = bank(&sample(2, 64, 64, slope));
+        assert_eq!(rising.filters.len(), 20);
+        for filters in rising.filters.chunks(5) {
+            let (first, middle) = (filters[4][0], filters[4][20 * 64 + 24]);
+            assert!((middle - 24.0 / 64.0).abs() < 1e-6, "{middle}");
+            assert!((filters[0][0] - 0.5).abs() < 1e-6 && first < 4.0 / 64.0);
+        }
+        let corners: Vec<f32> = rising.filters.chunks(5).map(|f| f[4][0] * 64.0).collect();
+        assert_eq!(corners, [0.0, 0.5, 1.5, 3.5], "the means of the first 1, 2, 4 and 8 columns");
     }
 
     #[test]
