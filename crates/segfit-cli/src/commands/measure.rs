@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use segfit::complexity::{ComplexityProfile, MEASURES, ProfileContext, SCALES, name_at_scale, profile, tiles};
+use segfit::complexity::{
+    ComplexityProfile, MEASURES, PROBE_DICE, ProfileContext, SCALES, name_at_scale, profile, tiles,
+};
 use segfit::data::{Dataset, Split, prepare};
 use segfit::files::write_json;
 use segfit::recipe::{InputMode, InputSpec};
@@ -54,7 +56,19 @@ const FEW_IMAGES: usize = 10;
         thinness              share of the foreground in parts thinner than an opening\n  \
         survival              how much of the mask is left after going down to a\n                        \
                               coarser scale and up again (Dice)\n  \
-        separability          Dice of the best gray-value threshold\n\n\
+        separability          Dice of the best gray-value threshold\n  \
+        object_area_q10,      size of small and of large objects: quantiles of 10% and\n  \
+        object_area_q90       90%\n  \
+        perimetric            squared perimeter of the objects for their area; a disc\n                        \
+                              has about 1.1\n  \
+        solidity              share of its convex hull that an object fills\n  \
+        class_balance         how evenly the pixels are shared among the classes\n  \
+        fisher                distance of the mean gray values of foreground and\n                        \
+                              background for their spread\n  \
+        edge_agreement        whether the image's edges are the mask's boundaries\n                        \
+                              (F-measure)\n  \
+        probe_dice            Dice of a linear pixel classifier on images that it was\n                        \
+                              not fitted to\n\n\
         A measure at scale 1/2 sees the image at half its size, and so on.\n\n\
         Examples:\n  \
         segfit measure DATA\n  \
@@ -124,6 +138,7 @@ pub fn profile_of(
         split: if split == Measured::Train { "train" } else { "all" }.into(),
         seed: None,
         keep_images,
+        sources: dataset.pairs.iter().map(|p| (p.name.clone(), p.source.clone())).collect(),
     };
     Ok(profile(&samples, &context)?)
 }
@@ -132,9 +147,10 @@ pub fn profile_of(
 pub fn describe(profile: &ComplexityProfile) -> String {
     let mut text = format!("{}: complexity of {} images\n\n", profile.dataset, profile.images);
     let mut table = Table::new(&["<measure", "mean", "dev.", "5%", "median", "95%", "<unit"]);
-    for measure in MEASURES {
-        let Some(s) = profile.measures.get(&name_at_scale(measure.name, measure.first_scale)) else { continue };
-        let mut row = vec![name_at_scale(measure.name, measure.first_scale)];
+    let names = MEASURES.iter().map(|m| name_at_scale(m.name, m.first_scale)).chain([PROBE_DICE.to_string()]);
+    for name in names {
+        let Some(s) = profile.measures.get(&name) else { continue };
+        let mut row = vec![name];
         row.extend([s.mean, s.deviation, s.q05, s.q50, s.q95].map(three_digits));
         row.push(s.unit.split(',').next().unwrap_or_default().to_string());
         table.row(row);

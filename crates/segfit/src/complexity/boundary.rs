@@ -25,7 +25,13 @@ pub(super) const BOUNDARY: Measure = Measure {
 /// Source: the inner boundary of mathematical morphology, M minus its erosion by the 4-neighbourhood (Serra 1982).
 #[must_use]
 pub fn boundary_fraction(classes: &[u8], height: usize, width: usize) -> f64 {
-    let mut count = 0_usize;
+    let count: usize = boundary_pixels(classes, height, width).iter().map(|&b| usize::from(b)).sum();
+    count as f64 / classes.len().max(1) as f64
+}
+
+/// 1 for the pixels that are foreground and have a 4-neighbour of another class.
+pub(super) fn boundary_pixels(classes: &[u8], height: usize, width: usize) -> Vec<u8> {
+    let mut boundary = Vec::with_capacity(height * width);
     for y in 0..height {
         for x in 0..width {
             let i = y * width + x;
@@ -36,10 +42,10 @@ pub fn boundary_fraction(classes: &[u8], height: usize, width: usize) -> f64 {
                     || differs(x + 1 < width, i + 1)
                     || differs(y > 0, i.wrapping_sub(width))
                     || differs(y + 1 < height, i + width));
-            count += usize::from(rim);
+            boundary.push(u8::from(rim));
         }
     }
-    count as f64 / classes.len().max(1) as f64
+    boundary
 }
 
 #[cfg(test)]

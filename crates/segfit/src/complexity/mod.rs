@@ -2,15 +2,20 @@
 //!
 //! [`profile`] turns prepared samples into a [`ComplexityProfile`]: every measure of [`MEASURES`] on every image, at
 //! the scales 1, 1/2, 1/4, 1/8 and 1/16 of a [`Pyramid`] where it applies, then mean, deviation and quantiles.
-//! A measure is one file and one [`Measure`] constant; a measure returns `None` where it is not defined.
+//! A measure is one file and one [`Measure`] constant; a measure returns `None` where it is not defined. One number needs
+//! several images: [`probe_dice`], which learns on some and is tested on others.
 
 mod blobs;
 mod boundary;
 mod box_counting;
 mod canny;
+mod class_balance;
 mod delentropy;
+mod edge_agreement;
 mod edges;
 mod entropy;
+mod filter_bank;
+mod fisher;
 mod foreground;
 mod frequency;
 mod glcm;
@@ -18,13 +23,17 @@ mod jpeg;
 mod line;
 mod local_deviation;
 mod noise;
+mod object_sizes;
 mod objects;
 mod otsu;
+mod perimetric;
 mod png;
+mod probe;
 mod profile;
 mod pyramid;
 mod separability;
 mod sobel;
+mod solidity;
 mod spatial_information;
 mod spectral_slope;
 mod summary;
@@ -36,21 +45,29 @@ pub use self::blobs::{blob_density, image_blob_density};
 pub use self::boundary::boundary_fraction;
 pub use self::box_counting::box_dimension;
 pub use self::canny::{CANNY_HIGH, CANNY_LOW, canny_density, canny_edges};
+pub use self::class_balance::class_balance;
 pub use self::delentropy::delentropy;
+pub use self::edge_agreement::edge_agreement;
 pub use self::edges::{EDGE_THRESHOLD, edge_density};
 pub use self::entropy::entropy;
+pub use self::filter_bank::{BANK_PIXELS, BANK_SCALES, Responses, responses};
+pub use self::fisher::fisher_ratio;
 pub use self::frequency::{Spectrum, spectrum};
 pub use self::glcm::{Texture, texture};
 pub use self::jpeg::{jpeg_complexity, jpeg_scan_complexity, published_j};
 pub use self::local_deviation::local_deviation;
 pub use self::noise::noise_estimate;
+pub use self::object_sizes::object_area_quantile;
 pub use self::objects::{Object, objects_by_instance, objects_of};
 pub use self::otsu::otsu_threshold;
+pub use self::perimetric::{perimeters, perimetric_complexity};
 pub use self::png::png_complexity;
+pub use self::probe::{PROBE_DICE, PROBE_IMAGES, ProbeImage, probe_dice, probed};
 pub use self::profile::{ComplexityProfile, ImageMeasures, PROFILE_FORMAT, ProfileContext, profile};
 pub use self::pyramid::{Level, Pyramid, SCALES};
 pub use self::separability::best_threshold_dice;
 pub use self::sobel::sobel_magnitude;
+pub use self::solidity::solidity;
 pub use self::spatial_information::{spatial_information_mean, spatial_information_rms};
 pub use self::spectral_slope::spectral_slope;
 pub use self::summary::Summary;
@@ -106,6 +123,13 @@ pub const MEASURES: &[Measure] = &[
     thinness::THINNESS,
     survival::SURVIVAL,
     separability::SEPARABILITY,
+    object_sizes::OBJECT_AREA_Q10,
+    object_sizes::OBJECT_AREA_Q90,
+    perimetric::PERIMETRIC,
+    solidity::SOLIDITY,
+    class_balance::CLASS_BALANCE,
+    fisher::FISHER,
+    edge_agreement::EDGE_AGREEMENT,
 ];
 
 /// The name of a measure at a scale: `jpeg` at scale 0, `jpeg@1/4` at scale 2.

@@ -55,6 +55,12 @@ pub fn objects_of(classes: &[u8], height: usize, width: usize) -> Vec<Object> {
 /// pixel. `labels` has `height * width` values.
 #[must_use]
 pub fn objects_by_instance(labels: &[u32], height: usize, width: usize) -> Vec<Object> {
+    let (labels, count) = numbered(&labels[..height * width]);
+    measured(&labels, count, width)
+}
+
+/// The labels in the order of their first pixel, 1, 2, ... (0 stays), and their number.
+pub(super) fn numbered(labels: &[u32]) -> (Vec<u32>, usize) {
     let mut places = BTreeMap::new();
     let mut last = (0, 0);
     let mut place = |&label: &u32| {
@@ -64,12 +70,12 @@ pub fn objects_by_instance(labels: &[u32], height: usize, width: usize) -> Vec<O
         }
         last.1
     };
-    let dense: Vec<u32> = labels[..height * width].iter().map(&mut place).collect();
-    measured(&dense, places.len(), width)
+    let dense: Vec<u32> = labels.iter().map(&mut place).collect();
+    (dense, places.len())
 }
 
 /// The objects of labels 1 to `count`.
-fn measured(labels: &[u32], count: usize, width: usize) -> Vec<Object> {
+pub(super) fn measured(labels: &[u32], count: usize, width: usize) -> Vec<Object> {
     let mut extents: Vec<Extent> = (0..count).map(|_| Extent::default()).collect();
     for (y, row) in labels.chunks(width.max(1)).enumerate() {
         for (x, &label) in row.iter().enumerate().filter(|(_, l)| **l > 0) {
@@ -134,7 +140,7 @@ fn greatest_divisor(a: u64, b: u64) -> u64 {
 
 /// Labels of the 8-connected components of equal class, numbered from 1 in the order of their first pixel (0 is
 /// background), and their number.
-fn components(classes: &[u8], height: usize, width: usize) -> (Vec<u32>, usize) {
+pub(super) fn components(classes: &[u8], height: usize, width: usize) -> (Vec<u32>, usize) {
     let mut parent: Vec<u32> = (0..(height * width) as u32).collect();
     for y in 0..height {
         for x in 0..width {

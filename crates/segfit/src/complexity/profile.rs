@@ -6,6 +6,9 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::filter_bank::responses;
+use super::probe::{PROBE_DICE, PROBE_UNIT, ProbeImage, probe_dice, probed};
+use super::tiles::whole;
 use super::{MEASURES, Measure, Pyramid, Summary, name_at_scale};
 use crate::data::Sample;
 use crate::error::{Error, Result};
@@ -29,6 +32,9 @@ pub struct ProfileContext {
     pub seed: Option<u64>,
     /// Whether the values of every image are kept.
     pub keep_images: bool,
+    /// What each image was taken from, by the image's name; an image that is not named here is its own source. Images of
+    /// one source, and tiles of one image, are not divided by the probe's cross-validation.
+    pub sources: BTreeMap<String, String>,
 }
 
 /// How complex a data set is, as its network sees it.
@@ -91,8 +97,16 @@ pub fn profile(samples: &[Sample], context: &ProfileContext) -> Result<Complexit
     order.sort_by(|a, b| a.name.cmp(&b.name));
     order.iter().try_for_each(|s| check(s))?;
     let columns = columns();
-    let values: Vec<Vec<Option<f64>>> = order.par_iter().map(|sample| row(sample, &columns)).collect();
-    let per_image = order.iter().zip(&values).filter(|_| context.keep_images);
+    let classes = order.iter().flat_map(|s| &s.mask.data).max().map_or(2, |&c| usize::from(c) + 1).max(2);
+    let probed = probed(&order.iter().map(|s| s.name.as_str()).collect::<Vec<_>>());
+    let rows: Vec<Row> =
+        order.par_iter().zip(&probed).map(|(s, &probed)| row(s, &columns, classes, probed, context)).collect();
+    let (values, kept): (Vec<_>, Vec<_>) = rows.into_iter().map(|r| (r.values, r.probe)).unzip();
+    let probe = probe(kept);
+    let mut measures = summaries(&columns, &values);
+    let summary = Summary::of(probe.iter().flatten().copied().collect(), PROBE_UNIT, false);
+    measures.extend(summary.map(|s| (PROBE_DICE.to_string(), s)));
+    let per_image = order.iter().zip(&values).zip(&probe).filter(|_| context.keep_images);
     Ok(ComplexityProfile {
         format: PROFILE_FORMAT.into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -102,8 +116,8 @@ pub fn profile(samples: &[Sample], context: &ProfileContext) -> Result<Complexit
         split: context.split.clone(),
         seed: context.seed,
         images: samples.len(),
-        measures: summaries(&columns, &values),
-        per_image: per_image.map(|(s, v)| image_measures(&s.name, &columns, v)).collect(),
+        measures,
+        per_image: per_image.map(|((s, v), &p)| image_measures(&s.name, &columns, v, p)).collect(),
     })
 }
 
@@ -123,9 +137,27 @@ fn columns() -> Vec<Column> {
         .collect()
 }
 
-fn row(sample: &Sample, columns: &[Column]) -> Vec<Option<f64>> {
-    let pyramid = Pyramid::new(sample);
-    columns.iter().map(|c| (c.measure.compute)(&pyramid, c.scale)).collect()
+/// What is kept of one sample.
+struct Row {
+    values: Vec<Option<f64>>,
+    probe: Option<ProbeImage>,
+}
+
+fn row(sample: &Sample, columns: &[Column], classes: usize, probed: bool, context: &ProfileContext) -> Row {
+    let pyramid = Pyramid { classes, ..Pyramid::new(sample) };
+    let values = columns.iter().map(|c| (c.measure.compute)(&pyramid, c.scale)).collect();
+    let responses = if probed { responses(&pyramid, &sample.image) } else { None };
+    let name = whole(&sample.name);
+    let source = context.sources.get(&sample.name).or_else(|| context.sources.get(name)).map_or(name, String::as_str);
+    Row { values, probe: responses.map(|responses| ProbeImage { source: source.into(), responses }) }
+}
+
+/// The probe's Dice of every image that took part.
+fn probe(kept: Vec<Option<ProbeImage>>) -> Vec<Option<f64>> {
+    let took_part: Vec<bool> = kept.iter().map(Option::is_some).collect();
+    let images: Vec<ProbeImage> = kept.into_iter().flatten().collect();
+    let mut dice = probe_dice(&images).unwrap_or_default().into_iter();
+    took_part.iter().map(|&part| if part { dice.next() } else { None }).collect()
 }
 
 fn summaries(columns: &[Column], values: &[Vec<Option<f64>>]) -> BTreeMap<String, Summary> {
@@ -136,9 +168,10 @@ fn summaries(columns: &[Column], values: &[Vec<Option<f64>>]) -> BTreeMap<String
     columns.iter().enumerate().filter_map(one).collect()
 }
 
-fn image_measures(name: &str, columns: &[Column], values: &[Option<f64>]) -> ImageMeasures {
+fn image_measures(name: &str, columns: &[Column], values: &[Option<f64>], probe: Option<f64>) -> ImageMeasures {
     let defined = columns.iter().zip(values).filter_map(|(c, v)| v.map(|v| (c.name.clone(), v)));
-    ImageMeasures { name: name.into(), values: defined.collect() }
+    let probe = probe.map(|dice| (PROBE_DICE.to_string(), dice));
+    ImageMeasures { name: name.into(), values: defined.chain(probe).collect() }
 }
 
 fn check(sample: &Sample) -> Result<()> {
@@ -183,6 +216,7 @@ mod tests {
             split: "train".into(),
             seed: Some(3),
             keep_images: true,
+            sources: BTreeMap::new(),
         }
     }
 

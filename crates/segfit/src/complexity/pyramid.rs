@@ -6,7 +6,7 @@ use super::canny::canny_edges;
 use super::frequency::{PowerSpectrum, Spectrum, summary};
 use super::glcm::{Texture, texture};
 use super::jpeg::{JpegRates, QUALITY, jpeg_rates};
-use super::objects::{Object, objects_by_instance, objects_of};
+use super::objects::{Object, components, measured, numbered};
 use super::sobel::sobel_magnitude;
 use crate::data::Sample;
 
@@ -33,6 +33,7 @@ pub struct Level {
     pub instances: Option<Vec<u32>>,
     jpeg: OnceCell<Option<JpegRates>>,
     gradient: OnceCell<Vec<f32>>,
+    labels: OnceCell<(Vec<u32>, usize)>,
     objects: OnceCell<Vec<Object>>,
     power: OnceCell<Option<PowerSpectrum>>,
     spectrum: OnceCell<Option<Spectrum>>,
@@ -49,6 +50,8 @@ pub struct Level {
 pub struct Pyramid {
     /// The levels, full size first; at least one.
     pub levels: Vec<Level>,
+    /// Number of classes of the data set, background included; at least 2 and above the highest of the sample.
+    pub classes: usize,
 }
 
 impl Pyramid {
@@ -70,7 +73,8 @@ impl Pyramid {
             }
             levels.push(sums.level(&kinds));
         }
-        Self { levels }
+        let classes = kinds.last().map_or(2, |&k| usize::from(k) + 1).max(2);
+        Self { levels, classes }
     }
 
     /// The level of a scale (0 is full size), `None` where it would be smaller than 8 x 8.
@@ -94,6 +98,7 @@ impl Level {
             instances,
             jpeg: OnceCell::new(),
             gradient: OnceCell::new(),
+            labels: OnceCell::new(),
             objects: OnceCell::new(),
             power: OnceCell::new(),
             spectrum: OnceCell::new(),
@@ -113,9 +118,17 @@ impl Level {
 
     /// The mask's objects: instances where they are known, connected components otherwise.
     pub fn objects(&self) -> &[Object] {
-        self.objects.get_or_init(|| match &self.instances {
-            Some(labels) => objects_by_instance(labels, self.height, self.width),
-            None => objects_of(&self.classes, self.height, self.width),
+        self.objects.get_or_init(|| {
+            let (labels, count) = self.labels();
+            measured(labels, *count, self.width)
+        })
+    }
+
+    /// The object of every pixel, 1, 2, ... in the order of their first pixel (0 is background), and their number.
+    pub(super) fn labels(&self) -> &(Vec<u32>, usize) {
+        self.labels.get_or_init(|| match &self.instances {
+            Some(labels) => numbered(labels),
+            None => components(&self.classes, self.height, self.width),
         })
     }
 
@@ -197,7 +210,11 @@ impl Sums {
 }
 
 /// Sums over 2 x 2 blocks; blocks at the right and lower edge may be cut.
-fn pooled<T: Copy + Default + std::ops::Add<Output = T>>(plane: &[T], height: usize, width: usize) -> Vec<T> {
+pub(super) fn pooled<T: Copy + Default + std::ops::Add<Output = T>>(
+    plane: &[T],
+    height: usize,
+    width: usize,
+) -> Vec<T> {
     let (h, w) = (height.div_ceil(2), width.div_ceil(2));
     let mut out = Vec::with_capacity(h * w);
     let none = vec![T::default(); width];

@@ -26,6 +26,13 @@ pub fn tiles(sample: &Sample, size: usize) -> Vec<Sample> {
     rows.iter().flat_map(|&y| columns.iter().map(move |&x| tile(sample, y, x, size))).collect()
 }
 
+/// The name of the sample that a tile was cut from: `a` for `a@0,128`. Other names are returned as they are.
+pub(super) fn whole(name: &str) -> &str {
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    let is_tile = |place: &str| place.split_once(',').is_some_and(|(y, x)| digits(y) && digits(x));
+    name.rsplit_once('@').filter(|(_, place)| is_tile(place)).map_or(name, |(whole, _)| whole)
+}
+
 fn starts(length: usize, size: usize) -> Vec<usize> {
     let size = size.clamp(1, length.max(1));
     (0..length.div_ceil(size)).map(|i| (i * size).min(length - size)).collect()
@@ -62,6 +69,8 @@ mod tests {
         };
         let all = tiles(&sample, 3);
         assert_eq!(all.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["s@0,0", "s@0,2"]);
+        assert!(all.iter().all(|t| whole(&t.name) == "s"));
+        assert_eq!((whole("s@b"), whole("s@1,"), whole("a@b@1,2")), ("s@b", "s@1,", "a@b"));
         assert_eq!(all[1].mask.data, [2, 3, 4, 7, 8, 9, 12, 13, 14]);
         assert_eq!(all[1].image.plane(1)[0], 17.0);
         assert_eq!(all[1].instances.as_ref().unwrap()[8], 114);

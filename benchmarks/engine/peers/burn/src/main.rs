@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
-use burn::optim::{AdamWConfig, GradientsParams, Optimizer};
+use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::{Device, Distribution, Tensor};
 use common::Arguments;
@@ -107,7 +107,7 @@ fn main() {
     if !arguments.is_training {
         arguments.measure("burn", params, || {
             let y = model.forward(x.clone());
-            assert_eq!(y.into_data().shape.num_elements(), 2 * shape.iter().product::<usize>());
+            assert_eq!(y.into_data().shape().num_elements(), 2 * shape.iter().product::<usize>());
         });
         return;
     }
