@@ -68,6 +68,14 @@ impl UNet {
         }
     }
 
+    /// Parameters without the running means and variances, which burn counts too.
+    fn learned(&self) -> usize {
+        let pair = |block: &Block| channels(&block.norm1) + channels(&block.norm2);
+        let encoder: usize = self.encoder.iter().map(pair).sum();
+        let decoder: usize = self.decoder.iter().map(|up| channels(&up.norm) + pair(&up.block)).sum();
+        self.num_params() - 2 * (encoder + decoder)
+    }
+
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let mut x = x;
         let mut skips = Vec::new();
@@ -86,6 +94,10 @@ impl UNet {
     }
 }
 
+fn channels(norm: &BatchNorm) -> usize {
+    norm.gamma.val().dims()[0]
+}
+
 /// Mean cross-entropy + 1 - soft Dice of class 1; `target` is one-hot.
 fn loss(logits: Tensor<4>, target: Tensor<4>) -> Tensor<1> {
     let pixels = (logits.dims().iter().product::<usize>() / 2) as f64;
@@ -101,7 +113,7 @@ fn main() {
     let arguments = Arguments::parse();
     let device = if arguments.is_training { Device::flex().autodiff() } else { Device::flex() };
     let mut model = UNet::new(arguments.width, &device);
-    let params = model.num_params();
+    let params = model.learned();
     let shape = [arguments.batch, 1, arguments.size, arguments.size];
     let x = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     if !arguments.is_training {
