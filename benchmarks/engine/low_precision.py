@@ -63,7 +63,7 @@ def quantise(source, target, form, size, images):
 def make_models(folder, width, size):
     """The network of one width in f32 and in both int8 formats."""
     source = folder / f"w{width}-fp32.onnx"
-    source.write_bytes(onnx_bytes(width, 1, size))
+    source.write_bytes(onnx_bytes(width, 1, size)[0])
     for form in ("qdq", "qoperator"):
         quantise(source, folder / f"w{width}-int8-{form}.onnx", form, size, 4)
 

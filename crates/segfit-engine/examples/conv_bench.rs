@@ -11,7 +11,7 @@ use segfit::network::layout::PlaneLayout;
 use segfit_engine::cpu::conv2d::Conv2d;
 use segfit_engine::cpu::planes::Arena;
 use segfit_engine::cpu::simd::Isa;
-use segfit_engine::cpu::winograd::Winograd;
+use segfit_engine::cpu::winograd::{Packing, Winograd};
 
 /// Batch, input channels, output channels, kernel, height and width.
 const SHAPES: &[(usize, usize, usize, usize, usize)] = &[
@@ -107,10 +107,18 @@ fn main() {
     let only = arguments.get(3);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool");
     if only.is_some_and(|o| o.starts_with("winograd")) {
-        println!("{} threads, {}; milliseconds, the best of many", threads, isa.name());
+        println!("# Direct convolution against Winograd's F(4x4, 3x3)\n");
         println!(
-            "{:>20} {:>9} {:>9} {:>7} {:>10} {:>10} {:>10} {:>6}",
-            "shape", "direct", "winograd", "ratio", "pack", "pack", "error", "pays"
+            "{threads} threads, {}; milliseconds of the forward pass and of packing its weights, the best of",
+            isa.name()
+        );
+        println!(
+            "many. The last columns: the form that the rule chooses, and its time for the faster form's (with packing"
+        );
+        println!("in training).\n");
+        println!(
+            "| batch, in, out, side | direct | Winograd | ratio | packs | packs | error | inference | training |\n{}",
+            "|---|---|---|---|---|---|---|---|---|"
         );
         for shape in COMPARED {
             if arguments.get(4).is_none_or(|o| format!("{shape:?}").contains(o.as_str())) {
@@ -205,16 +213,18 @@ fn compare(isa: Isa, shape: (usize, usize, usize, usize), rounds: usize) {
     let (expected, got) = (y.read_dense(), z.read_dense());
     let largest = expected.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
     let error = expected.iter().zip(&got).fold(0.0_f32, |a, (e, g)| a.max((e - g).abs())) / largest;
+    let [direct, own, direct_pack, own_pack] = seconds.map(|s| s * 1e3);
+    // The choice for one packing, with its time against the better form's.
+    let choice = |packing, costs: [f64; 2]| {
+        let pays = Winograd::pays(isa, inputs, outputs, layout, batch, packing);
+        let lost = costs[usize::from(pays)] / costs[0].min(costs[1]);
+        format!("{} {lost:.2}", if pays { "Winograd" } else { "direct" })
+    };
     println!(
-        "{:>20} {:9.3} {:9.3} {:7.2} {:10.3} {:10.3} {:10.1e} {:>6}",
-        format!("{shape:?}"),
-        seconds[0] * 1e3,
-        seconds[1] * 1e3,
-        seconds[0] / seconds[1],
-        seconds[2] * 1e3,
-        seconds[3] * 1e3,
-        error,
-        Winograd::pays(isa, inputs, outputs, layout, batch),
+        "| {batch}, {inputs}, {outputs}, {size} | {direct:.3} | {own:.3} | {:.2} | {direct_pack:.3} | {own_pack:.3} | {error:.1e} | {} | {} |",
+        direct / own,
+        choice(Packing::Once, [direct, own]),
+        choice(Packing::EveryPass, [direct + direct_pack, own + own_pack]),
     );
 }
 

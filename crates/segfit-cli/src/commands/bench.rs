@@ -121,7 +121,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
         (Mode::Infer, _) => backend.compile_low_precision(&spec, schedule, precision, None)?,
     };
-    let times = measure(args, &samples, executor.as_mut())?;
+    let times = measure(args, samples, executor.as_mut())?;
     let min = times[0];
     let report = Report {
         mode: args.mode,
@@ -175,11 +175,11 @@ impl Samples {
 }
 
 /// Milliseconds of each run, sorted, after three runs that are not counted.
-fn measure(args: &Args, samples: &Samples, executor: &mut dyn Executor) -> Result<Vec<f64>> {
+fn measure(args: &Args, samples: Samples, executor: &mut dyn Executor) -> Result<Vec<f64>> {
     let Samples { images, targets, weights } = samples;
     match args.mode {
-        BenchMode::Infer => executor.load(weights)?,
-        BenchMode::Train => executor.set_state(State::fresh(weights.clone()))?,
+        BenchMode::Infer => executor.load(&weights)?,
+        BenchMode::Train => executor.set_state(State::fresh(weights))?,
     }
     let mut logits = Vec::new();
     let mut times = Vec::new();
@@ -190,9 +190,9 @@ fn measure(args: &Args, samples: &Samples, executor: &mut dyn Executor) -> Resul
         }
         let start = Instant::now();
         match args.mode {
-            BenchMode::Infer => executor.infer(images, &mut logits)?,
+            BenchMode::Infer => executor.infer(&images, &mut logits)?,
             BenchMode::Train => {
-                executor.train_step(images, targets, 1e-3)?;
+                executor.train_step(&images, &targets, 1e-3)?;
             }
         }
         if round >= 3 {

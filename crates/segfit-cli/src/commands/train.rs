@@ -19,6 +19,7 @@ use crate::context::Global;
 use crate::data_options::{DataOptions, size_in_range};
 use crate::interrupt;
 use crate::training::{Training, train};
+use crate::units::bytes;
 
 /// Train a planned network; can be interrupted and resumed
 ///
@@ -119,12 +120,13 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     };
     let warning = if report.collapsed { "\nwarning: every attempt collapsed to a constant mask\n" } else { "" };
     let text = format!(
-        "{} weights trained for {} steps in {:.1} s ({:.2} s per epoch) on {}\n{}{warning}",
+        "{} weights trained for {} steps in {:.1} s ({:.2} s per epoch) on {} in {} of memory, planned beforehand\n{}{warning}",
         report.params,
         report.steps,
         report.seconds,
         report.seconds_per_epoch,
         backend.name(),
+        bytes(report.peak_bytes),
         summary(&metrics)
     );
     global.print(&report, &text)

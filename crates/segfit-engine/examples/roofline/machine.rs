@@ -55,29 +55,21 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Most chains of any instruction set; what is left of the registers holds the factors.
-const MAX_CHAINS: usize = 24;
+/// Independent chains: more than the 8 that two units of four cycles each need, few enough to stay in registers.
+const CHAINS: usize = 12;
 
 /// Short calls, about half a millisecond: some of them escape what else runs on the machine.
 const ROUNDS: usize = 1 << 16;
 
-/// ROUNDS multiply-adds in each of many independent chains, which never leave the registers. Returns operations.
+/// ROUNDS multiply-adds in each of the chains, which never leave the registers. Returns operations.
 #[inline(always)]
 unsafe fn chains<S: Simd>(factor: f32, sum: &mut f32) -> f64 {
     // SAFETY: the caller's.
     unsafe {
-        if S::REGISTERS >= 32 { chains_of::<S, MAX_CHAINS>(factor, sum) } else { chains_of::<S, 12>(factor, sum) }
-    }
-}
-
-#[inline(always)]
-unsafe fn chains_of<S: Simd, const N: usize>(factor: f32, sum: &mut f32) -> f64 {
-    // SAFETY: the caller's.
-    unsafe {
         let (a, b) = (S::splat(factor), S::splat(1.0 - factor));
-        let mut acc = [S::zero(); N];
+        let mut acc = [S::zero(); CHAINS];
         for _ in 0..ROUNDS {
-            for k in 0..N {
+            for k in 0..CHAINS {
                 acc[k] = S::fma(acc[k], a, b);
             }
         }
@@ -85,7 +77,7 @@ unsafe fn chains_of<S: Simd, const N: usize>(factor: f32, sum: &mut f32) -> f64 
             *sum += S::sum(v);
         }
     }
-    (2 * N * S::LANES * ROUNDS) as f64
+    (2 * CHAINS * S::LANES * ROUNDS) as f64
 }
 dispatch!(unsafe fn run_chains = chains(factor: f32, sum: &mut f32) -> f64);
 

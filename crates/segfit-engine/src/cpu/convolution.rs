@@ -13,6 +13,7 @@ use super::form::Form;
 use super::normalisation::Normalisation;
 use super::planes::Planes;
 use super::simd::Isa;
+use super::winograd::Packing;
 use crate::error::Result;
 use crate::state::{ParameterLayout, Weights};
 
@@ -42,7 +43,7 @@ impl Convolution {
         y: &Planes,
         train: bool,
     ) -> Result<Self> {
-        let form = Form::choose(isa, spec, layer, x, y)?;
+        let form = Form::choose(isa, spec, layer, x, y, if train { Packing::EveryPass } else { Packing::Once })?;
         let scratch_len = if train {
             let forward = form.packed_len() + form.forward_scratch_len();
             let data = form.packed_backward_len() + form.backward_data_scratch_len();

@@ -8,7 +8,7 @@ use super::executor::unsupported;
 use super::planes::Planes;
 use super::simd::Isa;
 use super::strided::Strided;
-use super::winograd::Winograd;
+use super::winograd::{Packing, Winograd};
 use crate::error::Result;
 
 /// A convolution's form. The choice depends on nothing that is measured when it runs, so that a resumed training repeats it.
@@ -34,7 +34,14 @@ pub(super) struct Sizes {
 
 impl Form {
     /// The form for a layer with input `x` and output `y`.
-    pub(super) fn choose(isa: Isa, spec: &NetworkSpec, layer: usize, x: &Planes, y: &Planes) -> Result<Self> {
+    pub(super) fn choose(
+        isa: Isa,
+        spec: &NetworkSpec,
+        layer: usize,
+        x: &Planes,
+        y: &Planes,
+        packing: Packing,
+    ) -> Result<Self> {
         let op = &spec.layers[layer].op;
         let geometry =
             op.geometry().ok_or_else(|| unsupported(spec, layer, "is not a convolution in two dimensions"))?;
@@ -63,7 +70,7 @@ impl Form {
         }
         let fits = geometry.kernel == [3, 3] && geometry.dilation == [1, 1] && groups == 1;
         let winograd = |from: usize, to: usize| {
-            let pays = fits && Winograd::pays(isa, from, to, x.layout, x.batch);
+            let pays = fits && Winograd::pays(isa, from, to, x.layout, x.batch, packing);
             pays.then(|| Box::new(Winograd::new(isa, from, to, x.layout, x.batch)))
         };
         Ok(Self::Flat {

@@ -19,6 +19,15 @@ use super::planes::Planes;
 use super::simd::Isa;
 use super::team;
 
+/// How often the weights are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Before the first of many passes: inference.
+    Once,
+    /// Before every pass, since they have changed: training.
+    EveryPass,
+}
+
 mod pack;
 #[cfg(test)]
 mod tests;
@@ -157,19 +166,26 @@ impl Winograd {
 
     /// Whether this form is faster than the direct one, by a count of cycles that was fitted to measurements.
     ///
-    /// With AVX-512 on two cores it took 0.9 to 1.5 times the direct form's time at 8 channels, 0.65 to 0.8 at 16, 0.4 to
-    /// 0.5 at 32 to 256 and 0.6 at 512 on 32 x 32 pixels; the transforms cost as much as the products at about 16 channels.
-    /// It loses where tiles do not fill vectors (17 x 17 pixels, 16 channels: 1.4) and where there are too few of them for
-    /// the four times larger weights (8 x 8 pixels, batch 1: 1.5 to 2). With 1024 x 1024 channels on 16 x 16 pixels it took
-    /// 0.9 of the time, which its packing (15 ms instead of 4 ms) uses up. With AVX2 it took 0.7 at 8 channels and 1.3 at 4.
+    /// Measured with AVX-512 on two cores (benchmarks/engine/winograd.md): it takes 0.4 to 0.5 of the direct form's time at 32
+    /// to 256 channels and 0.65 at 16. It loses where tiles do not fill vectors (17 x 17 pixels) and where there are too few of
+    /// them for the four times larger weights (8 x 8 pixels, batch 1). With AVX2 it took 0.7 at 8 channels and 1.3 at 4.
     #[must_use]
-    pub fn pays(isa: Isa, in_channels: usize, out_channels: usize, layout: PlaneLayout, batch: usize) -> bool {
-        /// Cycles to bring the transformed weights of one pair of channels.
-        const WEIGHT: usize = 12;
-        /// Transformed weights, in floats, that no cache holds.
+    pub fn pays(
+        isa: Isa,
+        in_channels: usize,
+        out_channels: usize,
+        layout: PlaneLayout,
+        batch: usize,
+        packing: Packing,
+    ) -> bool {
+        /// Cycles to bring the transformed weights of one pair of channels, and to transform them.
+        const WEIGHT: usize = 10;
+        const PACK: usize = 40;
+        /// Transformed weights, in floats, that no cache holds: what is won in time is not worth four times the memory.
         const MAX_WEIGHTS: usize = 32 << 20;
         let lanes = isa.lanes();
-        // Cycles of the transform of a channel of a vector.
+        // Cycles of the transform of a channel of a vector. A layer of few channels that is timed alone, all its data near,
+        // needs 200; whole networks are fastest with this number, because the direct form pools in the same pass.
         let transform = if isa == Isa::Avx512 { 300 } else { 150 };
         let pairs = in_channels * out_channels;
         let vectors = (batch * layout.height.div_ceil(TILE) * layout.width.div_ceil(lanes)).div_ceil(4);
@@ -177,7 +193,8 @@ impl Winograd {
         let direct = 9 * pairs * layout.height * layout.width * batch / (2 * lanes);
         let products = 21 * pairs * vectors;
         let transforms = transform * (in_channels + out_channels) * vectors;
-        ELEMENTS * pairs <= MAX_WEIGHTS && products + transforms + WEIGHT * pairs < direct
+        let weights = pairs * if packing == Packing::Once { WEIGHT } else { WEIGHT + PACK };
+        ELEMENTS * pairs <= MAX_WEIGHTS && products + transforms + weights < direct
     }
 
     /// Floats that [`Winograd::pack`] and [`Winograd::pack_transposed`] write.
