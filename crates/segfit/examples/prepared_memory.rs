@@ -4,6 +4,8 @@
 //!
 //! Peak memory is read from /proc (Linux).
 
+#![expect(clippy::print_stdout, reason = "an example tells what it finds")]
+
 use std::time::Instant;
 
 use segfit::data::{Dataset, Options};

@@ -250,9 +250,8 @@ mod tests {
         [16, 100].iter().for_each(|&size| compare(&bands, size));
         // 16-bit instances.
         let objects = TiffWriter { bits: 16, rows: 16, columns: 16, deflated: true, ..TiffWriter::gray(90, 40) };
-        let dir = folder(png, |path| {
-            objects.write(path, |y, x, _| if y < 9 { 0 } else { 300 + (y / 10 * 4 + x / 10) as u64 })
-        });
+        let label = |y: usize, x: usize, _| if y < 9 { 0 } else { 300 + (y / 10 * 4 + x / 10) as u64 };
+        let dir = folder(png, |path| objects.write(path, label));
         let set = Dataset::open_within(&Options { instances: true, ..lazy(&dir) }, 0).unwrap();
         assert_eq!(set.label_map.kind, LabelKind::Instances);
         compare(&set, 24);

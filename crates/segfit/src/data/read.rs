@@ -217,12 +217,13 @@ fn decode_bmp(bytes: &[u8]) -> std::result::Result<Raster, String> {
 }
 
 type Bmp<R> = image::codecs::bmp::BmpDecoder<R>;
+type Palette = Vec<[u8; 3]>;
 
 /// A BMP file, of which `start` are the first bytes, and its palette.
 pub(crate) fn open_bmp<R: BufRead + Seek>(
     file: R,
     start: &[u8],
-) -> std::result::Result<(Bmp<R>, Option<Vec<[u8; 3]>>), String> {
+) -> std::result::Result<(Bmp<R>, Option<Palette>), String> {
     let mut decoder = Bmp::new(file).map_err(|e| e.to_string())?;
     let palette = decoder.get_palette().map(<[[u8; 3]]>::to_vec);
     if palette.is_some() && start.get(28) == Some(&8) {
