@@ -21,8 +21,8 @@ use crate::units::three_digits;
 /// Below this, means of the measures say little.
 const FEW_IMAGES: usize = 10;
 
-/// Decoded pixels that are kept between checking and measuring, in bytes; what is beyond is decoded again.
-const KEPT_PIXELS: usize = 128 << 20;
+/// Masks are decoded when the data set is opened, for their labels; so many bytes of them are kept until they are measured.
+const KEPT_MASKS: usize = 128 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -152,7 +152,9 @@ pub enum Measured {
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let cache = args.cache.open(global)?;
-    let dataset = Dataset::open(&Options { cache_bytes: KEPT_PIXELS, ..args.data.options() })?;
+    // Images are decoded while they are measured, and not at all where the cache knows them.
+    let options = Options { is_lazy: true, cache_bytes: KEPT_MASKS, ..args.data.options() };
+    let dataset = Dataset::open(&options)?;
     announce(&dataset, global);
     let indices = args.split.indices(&dataset);
     let bar = global.bar(args.sample.map_or(indices.len(), |n| n.min(indices.len())), "measure");

@@ -1,8 +1,8 @@
 //! Values that were measured before, in a folder: a file for each image, named after everything its values depend on.
 //!
 //! `FOLDER/v1-0.1.0/3f/a29c....json` holds two lines: `segfit-cache/1 CHECKSUM`, then JSON. The name is the key: BLAKE3
-//! of the bytes of the image's and mask's files, the label map, the input, the options and the list of measures. So one
-//! folder serves all data sets, a changed file is measured again by itself, and a copied or renamed one is not. The
+//! of the bytes of the image's and mask's files, the meaning of the labels, the input, the options, the number of classes
+//! and the list of measures. So one folder serves all data sets, a changed file is measured again by itself, and a copied or renamed one is not. The
 //! checksum is BLAKE3 of the key and the JSON: an entry that is cut short, edited, or was moved to another name is as
 //! good as absent, and is written again.
 //!
@@ -85,6 +85,8 @@ fn checksum_of(key: &[u8; 32], json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::complexity::{J, MEASURES, Measure, Pyramid, published_j};
+    use crate::data::{Image, Mask, Sample};
 
     #[test]
     fn values_come_back_with_all_their_bits() {
@@ -120,4 +122,67 @@ mod tests {
         cache.put(&key, &vec![1.5, 2.5]).unwrap();
         assert_eq!(get(&key), Some(vec![1.5, 2.5]));
     }
+
+    /// When this fails because a measure was changed on purpose: raise [`CACHE_VERSION`] and take over the printed values.
+    #[test]
+    fn measures_that_caches_hold_have_not_changed_since_this_version() {
+        let data =
+            (0..3 * 4096).map(|i| ((37 * (i / 64) + 101 * (i % 64) + (i / 64) * (i % 64) / 9) % 256) as f32 / 255.0);
+        let classes = (0..4096).map(|i| u8::from((i / 64 / 13 + i % 64 / 11) % 3 == 0)).collect();
+        let sample = Sample {
+            name: "a".into(),
+            image: Image { channels: 3, height: 64, width: 64, data: data.collect() },
+            mask: Mask { height: 64, width: 64, data: classes },
+            instances: None,
+        };
+        let pyramid = Pyramid::new(&sample);
+        let one = |m: &Measure| Some((m.name, (m.compute)(&pyramid, m.first_scale)?));
+        let mut values: Vec<(&str, f64)> = MEASURES.iter().filter_map(one).collect();
+        values.push((J, published_j(&sample.image).unwrap()));
+        let same = |((name, value), (known, expected)): (&(&str, f64), &(&str, f64))| {
+            name == known && (value - expected).abs() <= 1e-5 * expected.abs()
+        };
+        let is_same = values.len() == KNOWN.len() && values.iter().zip(KNOWN).all(same);
+        assert!(is_same, "version {CACHE_VERSION}: {values:#?}");
+    }
+
+    /// Values of version 1.
+    const KNOWN: &[(&str, f64)] = &[
+        ("jpeg", 0.546630859),
+        ("jpeg_scan", 0.466064453),
+        ("edge", 0.803069719),
+        ("entropy", 7.57245393),
+        ("si_mean", 166.43428),
+        ("si_rms", 184.138985),
+        ("median_frequency", 0.45525951),
+        ("mean_frequency", 0.43740834),
+        ("image_blob_density", 1.00537109),
+        ("png", 0.469238281),
+        ("canny", 0.319719043),
+        ("delentropy", 5.2829756),
+        ("spectral_slope", 1.47384426),
+        ("glcm_contrast", 88.6608068),
+        ("glcm_homogeneity", 0.0944682784),
+        ("glcm_energy", 0.0731460817),
+        ("glcm_correlation", -0.219939676),
+        ("local_deviation", 46.1512805),
+        ("fractal_dimension", 1.60103542),
+        ("noise", 38.4455104),
+        ("foreground", 0.331542969),
+        ("objects", 4.0),
+        ("object_area", 0.0827636719),
+        ("blob_density", 0.503173828),
+        ("boundary", 0.0852050781),
+        ("thinness", 0.0),
+        ("survival", 0.929306795),
+        ("separability", 0.498165811),
+        ("object_area_q10", 0.0289306641),
+        ("object_area_q90", 0.136938477),
+        ("perimetric", 3.70673972),
+        ("solidity", 0.683396449),
+        ("class_balance", 0.916495055),
+        ("fisher", 0.000805961758),
+        ("edge_agreement", 0.585242896),
+        ("j", 0.156993866),
+    ];
 }

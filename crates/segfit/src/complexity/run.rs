@@ -67,7 +67,7 @@ impl<'a, P: Pairs> Run<'a, P> {
         let classes = facts.classes.max(2);
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         let version = (CACHE_VERSION, env!("CARGO_PKG_VERSION"));
-        let settings = hash(&(version, names, options.input, options.jpeg, classes, facts.labels));
+        let settings = hash(&(version, names, options.input, options.jpeg, classes));
         let takers = match options.input.mode {
             InputMode::Resize => Takers::among(indices.iter().map(|&i| pairs.name(i))),
             // The names of tiles depend on the sizes of the images.
@@ -80,7 +80,7 @@ impl<'a, P: Pairs> Run<'a, P> {
     /// The rows of one image, from the cache or measured.
     pub fn rows(&self, index: usize) -> Result<Vec<Row>> {
         let key = match self.options.cache {
-            Some(_) => hash(&(self.settings, self.pairs.content(index)?)),
+            Some(_) => hash(&(self.settings, self.pairs.content(index))),
             None => [0; 32],
         };
         let known = self.options.cache.and_then(|cache| cache.get(&key)).filter(|entry| self.fits(entry));

@@ -19,7 +19,7 @@ use super::profile::{ComplexityProfile, ProfileContext, summarised};
 use super::published::JpegOptions;
 use super::run::{Run, in_order};
 use super::sampling::{SampledImages, sampled};
-use crate::data::{Dataset, LabelMap};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::recipe::InputSpec;
 
@@ -81,18 +81,13 @@ pub struct MeasuredDataset {
 ///
 /// # Errors
 /// [`Error::Content`] when there is nothing to measure or an image cannot be measured, [`Error::Option`] when the
-/// options of J are out of range, and what [`Dataset::load`] returns. Of several errors the one of the first name is
+/// options of J are out of range, and what [`Dataset::for_each_prepared`] returns. Of several errors the one of the first name is
 /// returned.
 ///
 /// # Panics
 /// When an index is not below the number of pairs.
 pub fn profile_dataset(dataset: &Dataset, indices: &[usize], options: &MeasureOptions<'_>) -> Result<MeasuredDataset> {
-    let facts = Facts {
-        name: &dataset.name,
-        fingerprint: &dataset.fingerprint,
-        classes: dataset.classes,
-        labels: &dataset.label_map,
-    };
+    let facts = Facts { name: &dataset.name, fingerprint: &dataset.fingerprint, classes: dataset.classes };
     stream(dataset, indices, &facts, options)
 }
 
@@ -101,7 +96,6 @@ pub(super) struct Facts<'a> {
     pub name: &'a str,
     pub fingerprint: &'a str,
     pub classes: usize,
-    pub labels: &'a LabelMap,
 }
 
 fn stream<P: Pairs>(
@@ -156,12 +150,11 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::pairs::prepared;
     use super::super::published::j_complexity;
     use super::super::run::hash;
-    use super::super::{J, profile};
+    use super::super::{J, profile, tiles};
     use super::*;
-    use crate::data::{Image, Sample};
+    use crate::data::{Image, Sample, prepare};
     use crate::phantom::{PhantomKind, PhantomOptions, make};
     use crate::recipe::InputMode;
 
@@ -192,9 +185,9 @@ mod tests {
             &name[name.len() - 1..]
         }
 
-        fn content(&self, index: usize) -> Result<[u8; 32]> {
+        fn content(&self, index: usize) -> [u8; 32] {
             let Sample { image, mask, .. } = &self.samples[index];
-            Ok(hash(&(image.channels, image.height, &image.data, &mask.data)))
+            hash(&(image.channels, image.height, &image.data, &mask.data))
         }
 
         fn decode(
@@ -211,6 +204,13 @@ mod tests {
         }
     }
 
+    fn prepared(sample: &Sample, input: &InputSpec) -> Vec<Sample> {
+        match input.mode {
+            InputMode::Resize => prepare(std::slice::from_ref(sample), input),
+            InputMode::Patch => tiles(sample, input.size),
+        }
+    }
+
     const RESIZE: InputSpec = InputSpec { mode: InputMode::Resize, size: 32 };
     const PATCH: InputSpec = InputSpec { mode: InputMode::Patch, size: 16 };
 
@@ -220,8 +220,7 @@ mod tests {
     }
 
     fn measure(pairs: &Memory, options: &MeasureOptions<'_>) -> Result<MeasuredDataset> {
-        let labels = LabelMap::empty();
-        let facts = Facts { name: "phantom", fingerprint: "f", classes: 2, labels: &labels };
+        let facts = Facts { name: "phantom", fingerprint: "f", classes: 2 };
         stream(pairs, &(0..pairs.samples.len()).collect::<Vec<_>>(), &facts, options)
     }
 
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn other_options_or_labels_are_measured_again() {
+    fn other_options_or_classes_are_measured_again_and_other_names_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
         let pairs = Memory::new(phantoms(2));
@@ -335,10 +334,11 @@ mod tests {
         assert_eq!((decoded(&base), decoded(&base)), (2, 0));
         assert_eq!(decoded(&MeasureOptions { input: InputSpec { size: 40, ..RESIZE }, ..base }), 2);
         assert_eq!(decoded(&MeasureOptions { jpeg: JpegOptions { quality: 60, ..base.jpeg }, ..base }), 2);
-        let labels = LabelMap { coding: crate::data::LabelCoding::Colour, ..LabelMap::empty() };
-        let facts = Facts { name: "other", fingerprint: "g", classes: 2, labels: &labels };
-        stream(&pairs, &[0, 1], &facts, &base).unwrap();
-        assert_eq!(pairs.decoded(), 2);
+        let of_classes = |classes| {
+            stream(&pairs, &[0, 1], &Facts { name: "other", fingerprint: "g", classes }, &base).unwrap();
+            pairs.decoded()
+        };
+        assert_eq!((of_classes(2), of_classes(3)), (0, 2), "another name or place is the same image");
     }
 
     /// The files of a cache.

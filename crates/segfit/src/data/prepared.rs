@@ -1,7 +1,7 @@
 //! The samples of one pair as the network sees them, one after the other: of a large TIFF without holding it in memory.
 
 use super::dataset::{Classes, Dataset, Pair, apply, assemble};
-use super::image::Sample;
+use super::image::{Image, Sample};
 use super::labels::RawMask;
 use super::raster::Raster;
 use super::resize::prepare;
@@ -33,20 +33,41 @@ impl Dataset {
         input: &InputSpec,
         each: &mut dyn FnMut(Sample) -> Result<()>,
     ) -> Result<()> {
-        self.for_each_within(index, input, WHOLE_BYTES, each)
+        self.for_each_with_original(index, input, &mut |_| Ok(()), each)
     }
 
-    /// As [`Dataset::for_each_prepared`], with another limit.
+    /// As [`Dataset::for_each_prepared`]; before the samples, `original` gets the image as it was decoded. It does not where
+    /// no whole image is made.
+    ///
+    /// # Errors
+    /// As there, and the error of `original`.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn for_each_with_original(
+        &self,
+        index: usize,
+        input: &InputSpec,
+        original: &mut dyn FnMut(&Image) -> Result<()>,
+        each: &mut dyn FnMut(Sample) -> Result<()>,
+    ) -> Result<()> {
+        self.for_each_within(index, input, WHOLE_BYTES, original, each)
+    }
+
+    /// As [`Dataset::for_each_with_original`], with another limit.
     pub(super) fn for_each_within(
         &self,
         index: usize,
         input: &InputSpec,
         whole_bytes: usize,
+        original: &mut dyn FnMut(&Image) -> Result<()>,
         each: &mut dyn FnMut(Sample) -> Result<()>,
     ) -> Result<()> {
         assert!(input.size > 0, "a network sees at least one pixel");
         if self.largest_file(index) < whole_bytes {
-            return each_of_whole(self.sample(index)?, input, each);
+            let sample = self.sample(index)?;
+            original(&sample.image)?;
+            return each_of_whole(sample, input, each);
         }
         let mut rows = PairRows::open(self, &self.pairs[index], whole_bytes)?;
         match input.mode {
@@ -173,7 +194,7 @@ mod tests {
             all.push(s);
             Ok(())
         };
-        set.for_each_within(0, &InputSpec { mode, size }, whole_bytes, &mut keep).unwrap();
+        set.for_each_within(0, &InputSpec { mode, size }, whole_bytes, &mut |_| Ok(()), &mut keep).unwrap();
         all
     }
 
@@ -286,7 +307,7 @@ mod tests {
         let set = Dataset::open(&lazy(&dir)).unwrap();
         for limit in [0, usize::MAX] {
             let input = InputSpec { mode: InputMode::Resize, size: 8 };
-            let error = set.for_each_within(0, &input, limit, &mut |_| Ok(())).unwrap_err();
+            let error = set.for_each_within(0, &input, limit, &mut |_| Ok(()), &mut |_| Ok(())).unwrap_err();
             assert!(error.to_string().contains("NaN") && error.to_string().contains("a.tif"), "{error}");
         }
         assert!(Dataset::open(&Options::new(dir.path())).unwrap_err().to_string().contains("NaN"));
