@@ -1,5 +1,6 @@
 //! The `segfit` command: words and wiring, nothing else.
 
+mod cache_folder;
 mod commands;
 mod context;
 mod data_options;

@@ -49,6 +49,8 @@ fn fitting(path: &Path, dataset: &Dataset, input: &InputSpec, global: &Global) -
         "another input size or mode"
     } else if profile.split != "train" {
         "other images than the training split"
+    } else if profile.sample.is_some() {
+        "a sample of the images"
     } else if profile.version != env!("CARGO_PKG_VERSION") {
         "another version of segfit"
     } else {

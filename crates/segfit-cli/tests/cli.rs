@@ -3,6 +3,8 @@
 mod support;
 mod training;
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 use support::{Lab, SmallDisk, is_root, names, refused, segfit, skipped, stderr, write_gray, write_rgb};
 
@@ -129,6 +131,103 @@ fn patches_are_measured_tile_by_tile() {
     let tiles = lab.json(&["measure", "data", "--size", "16", "--patch"]);
     assert_eq!(tiles["images"].as_u64().unwrap(), 4 * whole["images"].as_u64().unwrap());
     assert_eq!(tiles["input"]["mode"], "patch");
+}
+
+/// All files below a folder.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn measuring_a_second_time_finds_every_image_in_the_cache_and_prints_the_same() {
+    let lab = Lab::new();
+    let measure = ["measure", "data", "--split", "all", "--size", "32", "--json", "--verbose"];
+    let first = lab.run(&measure);
+    assert!(stderr(&first).contains("0 image(s) were measured before"), "{}", stderr(&first));
+    let second = lab.run(&measure);
+    assert!(stderr(&second).contains("10 image(s) were measured before"), "{}", stderr(&second));
+    assert_eq!(second.stdout, first.stdout);
+    assert_eq!(names(lab.cache()), ["segfit"]);
+    assert_eq!(names(&lab.path("")), ["data"]);
+    for file in files_below(lab.cache()) {
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::write(file, &bytes[..bytes.len() - 9]).unwrap();
+    }
+    let damaged = lab.run(&measure);
+    assert!(stderr(&damaged).contains("0 image(s) were measured before"), "{}", stderr(&damaged));
+    assert_eq!(damaged.stdout, first.stdout);
+}
+
+#[test]
+fn a_cache_can_be_placed_or_left_out() {
+    let lab = Lab::new();
+    let measure = ["measure", "data", "--size", "32", "--json"];
+    let plain = lab.run(&[&measure[..], &["--no-cache"]].concat());
+    assert!(names(lab.cache()).is_empty());
+    let placed = lab.run(&[&measure[..], &["--cache", "kept"]].concat());
+    assert_eq!(plain.stdout, placed.stdout);
+    assert!(names(lab.cache()).is_empty() && files_below(&lab.path("kept")).len() > 1);
+    std::fs::write(lab.path("file"), "in the way").unwrap();
+    refused(&lab.run(&[&measure[..], &["--cache", "file"]].concat()), &["file"]);
+    std::fs::write(lab.cache().join("segfit"), "in the way").unwrap();
+    let without = lab.run(&measure);
+    assert!(stderr(&without).contains("warning: no cache"), "{}", stderr(&without));
+    assert_eq!(without.stdout, plain.stdout);
+}
+
+#[test]
+fn the_values_of_every_image_go_to_a_csv_file_or_into_the_profile() {
+    let lab = Lab::new();
+    let profile = lab.json(&["measure", "data", "--split", "all", "--size", "32", "--per-image"]);
+    let other = lab.json(&["measure", "data", "--split", "all", "--size", "32", "--per-image", "images.csv"]);
+    assert!(other.get("per_image").is_none());
+    let text = std::fs::read_to_string(lab.path("images.csv")).unwrap();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!((lines.len(), &lines[0][..4]), (11, &["name", "source", "j", "jpeg"][..]));
+    for (line, image) in lines[1..].iter().zip(profile["per_image"].as_array().unwrap()) {
+        assert_eq!(line[0], image["name"].as_str().unwrap());
+        for (column, cell) in lines[0].iter().zip(line).skip(2) {
+            assert_eq!(cell.parse().ok(), image["values"][column].as_f64(), "{column}");
+        }
+    }
+    let swallowed = lab.run(&["measure", "--per-image", "data"]);
+    assert!(swallowed.status.code() == Some(2) && stderr(&swallowed).contains(".csv"), "{}", stderr(&swallowed));
+    refused(&lab.run(&["measure", "data", "--per-image", "none/images.csv"]), &["none", "hint:"]);
+}
+
+#[test]
+fn samples_are_nested_and_recorded() {
+    let lab = Lab::new();
+    let sample = |n: &str, seed: &str| {
+        let arguments =
+            ["measure", "data", "--split", "all", "--size", "32", "--per-image", "--sample", n, "--seed", seed];
+        lab.json(&arguments)
+    };
+    let names = |report: &Value| -> Vec<String> {
+        report["per_image"].as_array().unwrap().iter().map(|i| i["name"].to_string()).collect()
+    };
+    let (three, six, other) = (sample("3", "1"), sample("6", "1"), sample("3", "2"));
+    assert_eq!((&three["sample"]["n"], &three["sample"]["of"], &three["images"]), (&3.into(), &10.into(), &3.into()));
+    assert!(names(&three).iter().all(|name| names(&six).contains(name)));
+    assert_ne!(names(&three), names(&other));
+    assert!(sample("10", "1").get("sample").is_none(), "all images are no sample");
+}
+
+#[test]
+fn the_jpeg_file_behind_j_can_be_chosen() {
+    let lab = Lab::new();
+    let j = |more: &[&str]| {
+        let report = lab.json(&[&["measure", "data", "--size", "32"][..], more].concat());
+        (report["measures"]["j"]["mean"].as_f64().unwrap(), report["jpeg"].clone(), report["measures"]["jpeg"].clone())
+    };
+    let (paper, options, jpeg) = j(&[]);
+    assert_eq!(options, serde_json::json!({"size": 512, "quality": 80, "colour": "gray"}));
+    let (coarse, options, same) = j(&["--jpeg-size", "64", "--jpeg-quality", "20", "--jpeg-colour", "rgb"]);
+    assert_eq!(options, serde_json::json!({"size": 64, "quality": 20, "colour": "rgb"}));
+    assert!(paper != coarse && jpeg == same, "the measure of the scales stays");
+    let output = lab.run(&["measure", "data", "--jpeg-quality", "101"]);
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("100"), "{}", stderr(&output));
 }
 
 fn assert_interval(value: &Value) {

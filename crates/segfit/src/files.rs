@@ -1,10 +1,11 @@
 //! Files that are complete or absent: everything is written beside its place and then renamed.
 
-use std::io::Write as _;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
@@ -13,14 +14,42 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Io`] when the folder cannot be written or the disk is full; the old file is then untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically_with(path, |out| out.write_all(bytes))
+}
+
+/// As [`write_atomically`], for a file that is written piece by piece because it would fill the memory as a whole.
+///
+/// # Errors
+/// As there; also what `write` returns, as [`Error::Io`].
+pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    let mut file = temporary_beside(path)?;
+    let mut out = BufWriter::new(file.as_file_mut());
+    write(&mut out).and_then(|()| out.flush()).map_err(Error::io(path))?;
+    drop(out);
+    file.as_file().sync_all().map_err(Error::io(path))?;
+    put_in_place(file, path)
+}
+
+/// As [`write_atomically`], but without waiting for the disk: after a loss of power the file may be empty or damaged.
+/// For entries of a cache, which are checked when they are read.
+///
+/// # Errors
+/// As there.
+pub(crate) fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = temporary_beside(path)?;
+    file.write_all(bytes).map_err(Error::io(path))?;
+    put_in_place(file, path)
+}
+
+fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
     let folder = match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    let mut file =
-        tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(Error::io(folder))?;
-    file.write_all(bytes).map_err(Error::io(path))?;
-    file.as_file().sync_all().map_err(Error::io(path))?;
+    tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(Error::io(folder))
+}
+
+fn put_in_place(file: NamedTempFile, path: &Path) -> Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -83,5 +112,21 @@ mod tests {
         let path = dir.path().join("none/a.json");
         assert!(matches!(write_atomically(&path, b"x"), Err(Error::Io { .. })));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_whose_writing_fails_leaves_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        write_atomically_with(&path, |out| out.write_all(b"old")).unwrap();
+        let failed = write_atomically_with(&path, |out| {
+            out.write_all(b"new")?;
+            Err(std::io::Error::other("no more"))
+        });
+        assert!(matches!(failed, Err(Error::Io { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        write_unsynced(&path, b"quick").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"quick");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
     }
 }

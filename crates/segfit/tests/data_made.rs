@@ -314,6 +314,14 @@ fn a_file_that_claims_a_huge_size_is_refused_unread() {
     std::fs::write(&path, raw_tiff(&tags, &[0; 8])).unwrap();
     let text = read_image(&path).unwrap_err().to_string();
     assert!(text.contains("60000 x 60000"), "{text}");
+    let path = dir.path().join("bomb.jpg");
+    save(&path, &ramp());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let frame = bytes.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    bytes[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
+    std::fs::write(&path, bytes).unwrap();
+    let text = read_image(&path).unwrap_err().to_string();
+    assert!(text.contains("60000 x 60000") && text.contains("1024 MiB") && text.contains("tiled TIFF"), "{text}");
 }
 
 #[test]

@@ -5,25 +5,31 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::ValueEnum;
 use segfit::complexity::{
-    ComplexityProfile, MEASURES, PROBE_DICE, ProfileContext, SCALES, name_at_scale, profile, tiles,
+    ComplexityProfile, J, JpegColour, JpegOptions, MEASURES, MeasureOptions, PROBE_DICE, SCALES, name_at_scale,
+    profile_dataset,
 };
-use segfit::data::{Dataset, Split, prepare};
+use segfit::data::{Dataset, Options, Split};
 use segfit::files::write_json;
-use segfit::recipe::{InputMode, InputSpec};
+use segfit::recipe::InputSpec;
 
+use crate::cache_folder::CacheOptions;
 use crate::context::Global;
-use crate::data_options::{DataOptions, InputOptions};
+use crate::data_options::{DataOptions, InputOptions, announce};
 use crate::table::Table;
 use crate::units::three_digits;
 
 /// Below this, means of the measures say little.
 const FEW_IMAGES: usize = 10;
 
+/// Masks are decoded when the data set is opened, for their labels; so many bytes of them are kept until they are measured.
+const KEPT_MASKS: usize = 128 << 20;
+
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  \
         segfit measure DATA\n  \
-        segfit measure DATA --out profile.json\n  \
+        segfit measure DATA --out profile.json --per-image images.csv\n  \
+        segfit measure DATA --sample 1000\n  \
         segfit measure --images scans --masks truth --size 256 --json",
     after_long_help = "What the measures mean:\n  \
         jpeg, jpeg_scan       bytes of the image as a JPEG file, per pixel; jpeg_scan\n                        \
@@ -67,12 +73,15 @@ const FEW_IMAGES: usize = 10;
                               background for their spread\n  \
         edge_agreement        whether the image's edges are the mask's boundaries\n                        \
                               (F-measure)\n  \
+        j                     bytes of the original image as a JPEG file of 512 x 512\n                        \
+                              gray pixels and quality 80, per raw byte: the paper's J\n  \
         probe_dice            Dice of a linear pixel classifier on images that it was\n                        \
                               not fitted to\n\n\
         A measure at scale 1/2 sees the image at half its size, and so on.\n\n\
         Examples:\n  \
         segfit measure DATA\n  \
-        segfit measure DATA --out profile.json\n  \
+        segfit measure DATA --out profile.json --per-image images.csv\n  \
+        segfit measure DATA --sample 1000\n  \
         segfit measure --images scans --masks truth --size 256 --json"
 )]
 pub struct Args {
@@ -83,12 +92,53 @@ pub struct Args {
     /// Which images to measure; test images are left out unless all are asked for
     #[arg(long, value_name = "SPLIT", default_value = "train", help_heading = "What is measured")]
     split: Measured,
+    /// Measure only N of the images, always the same ones for a seed; a larger N adds to them
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "What is measured")]
+    sample: Option<usize>,
+    #[command(flatten)]
+    jpeg: JpegArguments,
+    #[command(flatten)]
+    cache: CacheOptions,
     /// Write the profile to this file; without it nothing is written
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Keep the values of every image in the profile
-    #[arg(long, help_heading = "Output")]
-    per_image: bool,
+    /// Write the values of every image to this CSV file; without a file they are kept in the profile
+    #[arg(long, value_name = "FILE.csv", num_args = 0..=1, value_parser = csv_file, help_heading = "Output")]
+    per_image: Option<Option<PathBuf>>,
+}
+
+/// How the paper's J is taken.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "JPEG complexity j")]
+struct JpegArguments {
+    /// Rows and columns to which the original image is resized
+    #[arg(long, value_name = "PIXELS", default_value_t = 512, value_parser = clap::value_parser!(u16).range(8..))]
+    jpeg_size: u16,
+    /// Quality of the JPEG file
+    #[arg(long, value_name = "1-100", default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=100))]
+    jpeg_quality: u8,
+    /// What the JPEG file stores
+    #[arg(long, value_name = "COLOUR", default_value = "gray")]
+    jpeg_colour: Colour,
+}
+
+/// The colours of a JPEG file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    /// One gray channel
+    Gray,
+    /// Red, green and blue
+    Rgb,
+}
+
+impl JpegArguments {
+    fn options(&self) -> JpegOptions {
+        let colour = match self.jpeg_colour {
+            Colour::Gray => JpegColour::Gray,
+            Colour::Rgb => JpegColour::Rgb,
+        };
+        JpegOptions { size: self.jpeg_size, quality: self.jpeg_quality, colour }
+    }
 }
 
 /// The images that are measured.
@@ -101,16 +151,71 @@ pub enum Measured {
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let dataset = args.data.open(global)?;
-    let profile = profile_of(&dataset, args.split, &args.input.spec(), args.per_image)?;
+    let cache = args.cache.open(global)?;
+    // Images are decoded while they are measured, and not at all where the cache knows them.
+    let options = Options { is_lazy: true, cache_bytes: KEPT_MASKS, ..args.data.options() };
+    let dataset = Dataset::open(&options)?;
+    announce(&dataset, global);
+    let indices = args.split.indices(&dataset);
+    let bar = global.bar(args.sample.map_or(indices.len(), |n| n.min(indices.len())), "measure");
+    let measured = profile_dataset(
+        &dataset,
+        &indices,
+        &MeasureOptions {
+            sample: args.sample,
+            seed: global.seed,
+            jpeg: args.jpeg.options(),
+            keep_images: args.per_image == Some(None),
+            cache: cache.as_ref(),
+            progress: &|| bar.inc(1),
+            ..MeasureOptions::new(args.input.spec(), args.split.word())
+        },
+    );
+    bar.finish_and_clear();
+    let measured = measured?;
+    let profile = &measured.profile;
+    if let Some(error) = &measured.cache_failure {
+        global.note(&format!("warning: values were not kept for another time: {error}"));
+    }
+    global.detail(&format!("{} image(s) were measured before", measured.from_cache));
     if profile.images < FEW_IMAGES {
         global.note(&format!("warning: only {} image(s) measured: the means are uncertain", profile.images));
     }
-    if let Some(path) = &args.out {
-        write_json(path, &profile)?;
+    if let Some(path) = args.per_image.iter().flatten().next() {
+        measured.table.write_csv(path)?;
         global.note(&format!("written: {}", path.display()));
     }
-    global.print(&profile, &describe(&profile))
+    if let Some(path) = &args.out {
+        write_json(path, profile)?;
+        global.note(&format!("written: {}", path.display()));
+    }
+    global.print(profile, &describe(profile))
+}
+
+impl Measured {
+    /// The positions of the images in the data set.
+    fn indices(self, dataset: &Dataset) -> Vec<usize> {
+        match self {
+            Self::Train => dataset.indices(Split::Train),
+            Self::All => (0..dataset.pairs.len()).collect(),
+        }
+    }
+
+    /// The word in a profile.
+    fn word(self) -> &'static str {
+        if self == Self::Train { "train" } else { "all" }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number from 1".into())
+}
+
+/// A name that cannot be mistaken for the data set's folder.
+fn csv_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let is_csv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+    if is_csv { Ok(path) } else { Err("expected a file that ends in .csv".into()) }
 }
 
 /// The profile of a data set: of resized images, or of the tiles that cover them for patches.
@@ -123,31 +228,16 @@ pub fn profile_of(
     input: &InputSpec,
     keep_images: bool,
 ) -> Result<ComplexityProfile> {
-    let indices = match split {
-        Measured::Train => dataset.indices(Split::Train),
-        Measured::All => (0..dataset.pairs.len()).collect(),
-    };
-    let mut samples = prepare(&dataset.load(&indices)?, input);
-    if input.mode == InputMode::Patch {
-        samples = samples.iter().flat_map(|s| tiles(s, input.size)).collect();
-    }
-    let context = ProfileContext {
-        dataset: dataset.name.clone(),
-        fingerprint: dataset.fingerprint.clone(),
-        input: *input,
-        split: if split == Measured::Train { "train" } else { "all" }.into(),
-        seed: None,
-        keep_images,
-        sources: dataset.pairs.iter().map(|p| (p.name.clone(), p.source.clone())).collect(),
-    };
-    Ok(profile(&samples, &context)?)
+    let options = MeasureOptions { keep_images, ..MeasureOptions::new(*input, split.word()) };
+    Ok(profile_dataset(dataset, &split.indices(dataset), &options)?.profile)
 }
 
 /// The profile as two tables: summaries at full size, then means by scale.
 pub fn describe(profile: &ComplexityProfile) -> String {
-    let mut text = format!("{}: complexity of {} images\n\n", profile.dataset, profile.images);
+    let sample = profile.sample.map_or_else(String::new, |s| format!(" (a sample of {} of {})", s.n, s.of));
+    let mut text = format!("{}: complexity of {} images{sample}\n\n", profile.dataset, profile.images);
     let mut table = Table::new(&["<measure", "mean", "dev.", "5%", "median", "95%", "<unit"]);
-    let names = MEASURES.iter().map(|m| name_at_scale(m.name, m.first_scale)).chain([PROBE_DICE.to_string()]);
+    let names = MEASURES.iter().map(|m| name_at_scale(m.name, m.first_scale)).chain([J, PROBE_DICE].map(String::from));
     for name in names {
         let Some(s) = profile.measures.get(&name) else { continue };
         let mut row = vec![name];

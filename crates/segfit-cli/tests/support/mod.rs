@@ -16,12 +16,14 @@ pub fn segfit() -> Command {
 /// A temporary folder with a phantom data set in `data`.
 pub struct Lab {
     folder: TempDir,
+    /// Where programs keep what can be made again, apart from the user's own.
+    cache: TempDir,
 }
 
 impl Lab {
     /// Ten images of 32 x 32 pixels.
     pub fn new() -> Self {
-        let lab = Self { folder: tempfile::tempdir().unwrap() };
+        let lab = Self::empty();
         let data = lab.path("data");
         segfit().args(["phantom", "nuclei", "--count", "10", "--size", "32", "--out"]).arg(data).assert().success();
         lab
@@ -29,7 +31,7 @@ impl Lab {
 
     /// An empty folder.
     pub fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), cache: tempfile::tempdir().unwrap() }
     }
 
     /// A path below the folder.
@@ -47,9 +49,16 @@ impl Lab {
         self.path(&format!("data/masks/nuclei-{index:04}.png"))
     }
 
+    /// The system's folder for caches, as the program sees it.
+    pub fn cache(&self) -> &Path {
+        self.cache.path()
+    }
+
     /// Runs the program in the folder.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        segfit().current_dir(self.folder.path()).args(arguments).output().unwrap()
+        let mut program = segfit();
+        program.current_dir(self.folder.path()).env("XDG_CACHE_HOME", self.cache()).args(arguments);
+        program.output().unwrap()
     }
 
     /// The JSON that a successful run prints.

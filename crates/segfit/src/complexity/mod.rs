@@ -1,13 +1,16 @@
 //! How complex are the images and masks of a data set, measured on what the network sees.
 //!
-//! [`profile`] turns prepared samples into a [`ComplexityProfile`]: every measure of [`MEASURES`] on every image, at
-//! the scales 1, 1/2, 1/4, 1/8 and 1/16 of a [`Pyramid`] where it applies, then mean, deviation and quantiles.
+//! [`profile_dataset`] turns a data set into a [`ComplexityProfile`], image by image: every measure of [`MEASURES`] on every
+//! image, at the scales 1, 1/2, 1/4, 1/8 and 1/16 of a [`Pyramid`] where it applies, then mean, deviation and quantiles;
+//! [`profile()`] does the same with samples in memory.
 //! A measure is one file and one [`Measure`] constant; a measure returns `None` where it is not defined. One number needs
-//! several images: [`probe_dice`], which learns on some and is tested on others.
+//! several images: [`probe_dice`], which learns on some and is tested on others. One needs the image as it was before it was
+//! prepared: the published complexity, [`j_complexity`].
 
 mod blobs;
 mod boundary;
 mod box_counting;
+mod cache;
 mod canny;
 mod class_balance;
 mod delentropy;
@@ -19,6 +22,7 @@ mod fisher;
 mod foreground;
 mod frequency;
 mod glcm;
+mod image_table;
 mod jpeg;
 mod line;
 mod local_deviation;
@@ -26,24 +30,32 @@ mod noise;
 mod object_sizes;
 mod objects;
 mod otsu;
+mod pairs;
 mod perimetric;
 mod png;
 mod probe;
 mod profile;
+mod published;
 mod pyramid;
+mod run;
+mod sampling;
 mod separability;
 mod sobel;
 mod solidity;
 mod spatial_information;
 mod spectral_slope;
+mod stream;
 mod summary;
 mod survival;
+mod takers;
 mod thinness;
 mod tiles;
+mod unit_range;
 
 pub use self::blobs::{blob_density, image_blob_density};
 pub use self::boundary::boundary_fraction;
 pub use self::box_counting::box_dimension;
+pub use self::cache::{CACHE_VERSION, Cache};
 pub use self::canny::{CANNY_HIGH, CANNY_LOW, canny_density, canny_edges};
 pub use self::class_balance::class_balance;
 pub use self::delentropy::delentropy;
@@ -54,7 +66,8 @@ pub use self::filter_bank::{BANK_PIXELS, BANK_SCALES, Responses, responses};
 pub use self::fisher::fisher_ratio;
 pub use self::frequency::{Spectrum, spectrum};
 pub use self::glcm::{Texture, texture};
-pub use self::jpeg::{jpeg_complexity, jpeg_scan_complexity, published_j};
+pub use self::image_table::ImageTable;
+pub use self::jpeg::{jpeg_complexity, jpeg_scan_complexity};
 pub use self::local_deviation::local_deviation;
 pub use self::noise::noise_estimate;
 pub use self::object_sizes::object_area_quantile;
@@ -64,12 +77,15 @@ pub use self::perimetric::{perimeters, perimetric_complexity};
 pub use self::png::png_complexity;
 pub use self::probe::{PROBE_DICE, PROBE_IMAGES, ProbeImage, probe_dice, probed};
 pub use self::profile::{ComplexityProfile, ImageMeasures, PROFILE_FORMAT, ProfileContext, profile};
+pub use self::published::{J, JpegColour, JpegOptions, j_complexity, published_j};
 pub use self::pyramid::{Level, Pyramid, SCALES};
+pub use self::sampling::{SampledImages, sampled};
 pub use self::separability::best_threshold_dice;
 pub use self::sobel::sobel_magnitude;
 pub use self::solidity::solidity;
 pub use self::spatial_information::{spatial_information_mean, spatial_information_rms};
 pub use self::spectral_slope::spectral_slope;
+pub use self::stream::{MeasureOptions, MeasuredDataset, profile_dataset};
 pub use self::summary::Summary;
 pub(crate) use self::summary::quantile;
 pub use self::survival::survival;

@@ -1,15 +1,20 @@
 //! The complexity of a data set: every measure on every image, summarised.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::filter_bank::responses;
+use super::filter_bank::{Responses, responses};
+use super::image_table::{Column, ImageTable, Row, columns, defined, values};
 use super::probe::{PROBE_DICE, PROBE_UNIT, ProbeImage, probe_dice, probed};
+use super::published::{J, J_UNIT, JpegOptions};
+use super::sampling::SampledImages;
 use super::tiles::whole;
-use super::{MEASURES, Measure, Pyramid, Summary, name_at_scale};
+use super::unit_range::ValueRange;
+use super::{Pyramid, Summary};
 use crate::data::Sample;
 use crate::error::{Error, Result};
 use crate::recipe::InputSpec;
@@ -32,6 +37,8 @@ pub struct ProfileContext {
     pub seed: Option<u64>,
     /// Whether the values of every image are kept.
     pub keep_images: bool,
+    /// Classes of the data set with background; raised to what the masks hold.
+    pub classes: usize,
     /// What each image was taken from, by the image's name; an image that is not named here is its own source. Images of
     /// one source, and tiles of one image, are not divided by the probe's cross-validation.
     pub sources: BTreeMap<String, String>,
@@ -55,6 +62,12 @@ pub struct ComplexityProfile {
     /// Seed of the split, when it was drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// Set when only some of the split's images were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampledImages>,
+    /// How J was taken, when it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jpeg: Option<JpegOptions>,
     /// Number of images (tiles, for patches) that were measured.
     pub images: usize,
     /// Summaries by name: `jpeg`, `jpeg@1/2`, ...; a measure that is defined for no image is left out.
@@ -81,32 +94,89 @@ impl ComplexityProfile {
     }
 }
 
-/// The complexity profile of prepared samples.
+/// The complexity profile of prepared samples that are in memory; [`profile_dataset`](super::profile_dataset) measures those
+/// that are not.
 ///
-/// Samples are images as the network sees them (resized, or cut by [`tiles`](super::tiles)), values nominally 0..1, with
-/// masks of the same size. The result does not depend on the samples' order nor on the number of threads.
+/// Samples are images as the network sees them (resized, or cut by [`tiles`](super::tiles)) with masks of the same size. Values
+/// are nominally 0..1; images with others are brought to that range, all tiles of one image alike. The result does not depend
+/// on the samples' order nor on the number of threads. J is missing: it belongs to the images before they were prepared.
 ///
 /// # Errors
 /// [`Error::Content`] when there are no samples, an image has no pixels, a mask or instance map has another size than its
 /// image, or an image holds a value that is not finite.
 pub fn profile(samples: &[Sample], context: &ProfileContext) -> Result<ComplexityProfile> {
-    if samples.is_empty() {
-        return Err(refused(&context.dataset, "at least one image", "none", "check the split"));
-    }
     let mut order: Vec<&Sample> = samples.iter().collect();
     order.sort_by(|a, b| a.name.cmp(&b.name));
     order.iter().try_for_each(|s| check(s))?;
     let columns = columns();
-    let classes = order.iter().flat_map(|s| &s.mask.data).max().map_or(2, |&c| usize::from(c) + 1).max(2);
+    let highest = order.iter().flat_map(|s| &s.mask.data).max().map_or(0, |&c| usize::from(c) + 1);
+    let classes = context.classes.max(highest).max(2);
+    let ranges = ranges(&order);
     let probed = probed(&order.iter().map(|s| s.name.as_str()).collect::<Vec<_>>());
-    let rows: Vec<Row> =
-        order.par_iter().zip(&probed).map(|(s, &probed)| row(s, &columns, classes, probed, context)).collect();
-    let (values, kept): (Vec<_>, Vec<_>) = rows.into_iter().map(|r| (r.values, r.probe)).unzip();
-    let probe = probe(kept);
-    let mut measures = summaries(&columns, &values);
-    let summary = Summary::of(probe.iter().flatten().copied().collect(), PROBE_UNIT, false);
-    measures.extend(summary.map(|s| (PROBE_DICE.to_string(), s)));
-    let per_image = order.iter().zip(&values).zip(&probe).filter(|_| context.keep_images);
+    let one = |(s, &probed): (&&Sample, &bool)| {
+        let sample = on_unit_range(s, ranges[whole(&s.name)]);
+        let pyramid = Pyramid { classes, ..Pyramid::new(&sample) };
+        let responses = if probed { responses(&pyramid, &sample.image) } else { None };
+        let source = source(&s.name, &context.sources).to_string();
+        let values = values(&pyramid, &columns);
+        (Row { name: s.name.clone(), source, values, j: f64::NAN, probe: f64::NAN }, responses)
+    };
+    let (mut rows, kept): (Vec<Row>, Vec<_>) = order.par_iter().zip(&probed).map(one).unzip();
+    probe(&mut rows, kept);
+    summarised(&ImageTable { columns, rows }, context)
+}
+
+/// The range of values of every image, all its tiles together.
+fn ranges<'a>(samples: &[&'a Sample]) -> BTreeMap<&'a str, ValueRange> {
+    let mut ranges = BTreeMap::new();
+    for (sample, own) in samples.iter().zip(samples.par_iter().map(|s| ValueRange::of(&s.image)).collect::<Vec<_>>()) {
+        let range = ranges.entry(whole(&sample.name)).or_insert(ValueRange::NOTHING);
+        *range = range.with(own);
+    }
+    ranges
+}
+
+fn on_unit_range(sample: &Sample, range: ValueRange) -> Cow<'_, Sample> {
+    if range.is_unit() {
+        return Cow::Borrowed(sample);
+    }
+    let mut mapped = sample.clone();
+    mapped.image = range.map(mapped.image);
+    Cow::Owned(mapped)
+}
+
+fn source<'a>(name: &'a str, sources: &'a BTreeMap<String, String>) -> &'a str {
+    sources.get(name).or_else(|| sources.get(whole(name))).map_or(whole(name), String::as_str)
+}
+
+/// Gives every row that took part its Dice under the probe.
+fn probe(rows: &mut [Row], kept: Vec<Option<Responses>>) {
+    let took_part: Vec<usize> = (0..kept.len()).filter(|&i| kept[i].is_some()).collect();
+    let image = |(row, responses): (&Row, Responses)| ProbeImage { source: row.source.clone(), responses };
+    let images: Vec<ProbeImage> = rows.iter().zip(kept).filter_map(|(r, k)| k.map(|k| image((r, k)))).collect();
+    for (i, dice) in took_part.into_iter().zip(probe_dice(&images).unwrap_or_default()) {
+        rows[i].probe = dice;
+    }
+}
+
+/// The profile that summarises a table whose rows are sorted by name.
+///
+/// # Errors
+/// When the table is empty.
+pub(super) fn summarised(table: &ImageTable, context: &ProfileContext) -> Result<ComplexityProfile> {
+    if table.is_empty() {
+        return Err(refused(&context.dataset, "at least one image", "none", "check the split"));
+    }
+    let ImageTable { columns, rows } = table;
+    let of = |value: &dyn Fn(&Row) -> f64| rows.iter().filter_map(|r| defined(value(r))).collect::<Vec<f64>>();
+    let one = |(i, c): (usize, &Column)| {
+        let summary = Summary::of(of(&|r| r.values[i]), c.measure.unit, c.measure.larger_is_more_complex);
+        summary.map(|s| (c.name.clone(), s))
+    };
+    let mut measures: BTreeMap<String, Summary> = columns.iter().enumerate().filter_map(one).collect();
+    measures.extend(Summary::of(of(&|r| r.j), J_UNIT, true).map(|s| (J.to_string(), s)));
+    measures.extend(Summary::of(of(&|r| r.probe), PROBE_UNIT, false).map(|s| (PROBE_DICE.to_string(), s)));
+    let per_image = rows.iter().filter(|_| context.keep_images).map(|r| image_measures(r, columns)).collect();
     Ok(ComplexityProfile {
         format: PROFILE_FORMAT.into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -115,66 +185,23 @@ pub fn profile(samples: &[Sample], context: &ProfileContext) -> Result<Complexit
         input: context.input,
         split: context.split.clone(),
         seed: context.seed,
-        images: samples.len(),
+        sample: None,
+        jpeg: None,
+        images: rows.len(),
         measures,
-        per_image: per_image.map(|((s, v), &p)| image_measures(&s.name, &columns, v, p)).collect(),
+        per_image,
     })
 }
 
-/// A measure at one of its scales.
-struct Column {
-    name: String,
-    measure: &'static Measure,
-    scale: usize,
+fn image_measures(row: &Row, columns: &[Column]) -> ImageMeasures {
+    let measures = columns.iter().map(|c| c.name.as_str()).zip(row.values.iter().copied());
+    let others = [(J, row.j), (PROBE_DICE, row.probe)];
+    let values = measures.chain(others).filter_map(|(name, v)| defined(v).map(|v| (name.to_string(), v)));
+    ImageMeasures { name: row.name.clone(), values: values.collect() }
 }
 
-fn columns() -> Vec<Column> {
-    let scales = |m: &'static Measure| (m.first_scale..=m.last_scale).map(move |s| (m, s));
-    MEASURES
-        .iter()
-        .flat_map(scales)
-        .map(|(measure, scale)| Column { name: name_at_scale(measure.name, scale), measure, scale })
-        .collect()
-}
-
-/// What is kept of one sample.
-struct Row {
-    values: Vec<Option<f64>>,
-    probe: Option<ProbeImage>,
-}
-
-fn row(sample: &Sample, columns: &[Column], classes: usize, probed: bool, context: &ProfileContext) -> Row {
-    let pyramid = Pyramid { classes, ..Pyramid::new(sample) };
-    let values = columns.iter().map(|c| (c.measure.compute)(&pyramid, c.scale)).collect();
-    let responses = if probed { responses(&pyramid, &sample.image) } else { None };
-    let name = whole(&sample.name);
-    let source = context.sources.get(&sample.name).or_else(|| context.sources.get(name)).map_or(name, String::as_str);
-    Row { values, probe: responses.map(|responses| ProbeImage { source: source.into(), responses }) }
-}
-
-/// The probe's Dice of every image that took part.
-fn probe(kept: Vec<Option<ProbeImage>>) -> Vec<Option<f64>> {
-    let took_part: Vec<bool> = kept.iter().map(Option::is_some).collect();
-    let images: Vec<ProbeImage> = kept.into_iter().flatten().collect();
-    let mut dice = probe_dice(&images).unwrap_or_default().into_iter();
-    took_part.iter().map(|&part| if part { dice.next() } else { None }).collect()
-}
-
-fn summaries(columns: &[Column], values: &[Vec<Option<f64>>]) -> BTreeMap<String, Summary> {
-    let one = |(i, c): (usize, &Column)| {
-        let defined = values.iter().filter_map(|row| row[i]).collect();
-        Summary::of(defined, c.measure.unit, c.measure.larger_is_more_complex).map(|s| (c.name.clone(), s))
-    };
-    columns.iter().enumerate().filter_map(one).collect()
-}
-
-fn image_measures(name: &str, columns: &[Column], values: &[Option<f64>], probe: Option<f64>) -> ImageMeasures {
-    let defined = columns.iter().zip(values).filter_map(|(c, v)| v.map(|v| (c.name.clone(), v)));
-    let probe = probe.map(|dice| (PROBE_DICE.to_string(), dice));
-    ImageMeasures { name: name.into(), values: defined.chain(probe).collect() }
-}
-
-fn check(sample: &Sample) -> Result<()> {
+/// Refuses a sample that cannot be measured.
+pub(super) fn check(sample: &Sample) -> Result<()> {
     let (image, mask) = (&sample.image, &sample.mask);
     let pixels = image.height * image.width;
     let size = format!("{} x {}", image.height, image.width);
@@ -205,6 +232,8 @@ fn refused(name: &str, expected: &str, got: &str, hint: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::complexity::tiles;
+    use crate::data::Image;
     use crate::phantom::{PhantomKind, PhantomOptions, make};
     use crate::recipe::InputMode;
 
@@ -216,6 +245,7 @@ mod tests {
             split: "train".into(),
             seed: Some(3),
             keep_images: true,
+            classes: 0,
             sources: BTreeMap::new(),
         }
     }
@@ -275,5 +305,25 @@ mod tests {
         let mut broken = phantoms(1);
         broken[0].mask = crate::data::Mask::background(3, 3);
         assert!(profile(&broken, &context()).is_err());
+    }
+
+    #[test]
+    fn the_unit_of_floating_point_images_does_not_matter_whole_or_in_tiles() {
+        // Multiples of 1/1024 that reach 0 and 1, so that both ways are exact.
+        let spanned = |s: &Sample| {
+            let mut s = s.clone();
+            s.image.data.iter_mut().for_each(|v| *v = (*v * 1024.0).round() / 1024.0);
+            (s.image.data[0], s.image.data[1]) = (0.0, 1.0);
+            s
+        };
+        let unit: Vec<Sample> = phantoms(2).iter().map(spanned).collect();
+        let moved = |s: &Sample| {
+            let image = Image { data: s.image.data.iter().map(|v| 2048.0 * v - 1024.0).collect(), ..s.image.clone() };
+            Sample { image, ..s.clone() }
+        };
+        let units: Vec<Sample> = unit.iter().map(moved).collect();
+        let tiled = |all: &[Sample]| all.iter().flat_map(|s| tiles(s, 32)).collect::<Vec<Sample>>();
+        assert_eq!(profile(&units, &context()).unwrap(), profile(&unit, &context()).unwrap());
+        assert_eq!(profile(&tiled(&units), &context()).unwrap(), profile(&tiled(&unit), &context()).unwrap());
     }
 }

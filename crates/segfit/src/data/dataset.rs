@@ -1,4 +1,5 @@
-//! Opening a data set: everything that can be checked is checked here, once, and every file is decoded once.
+//! Opening a data set: everything that can be checked is checked here, once, and every file is decoded once; or, lazily,
+//! everything that the headers and the masks tell.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 
 use rayon::prelude::*;
 
+use super::content_hash::content_hash;
 use super::fingerprint::{fingerprint, relative};
 use super::image::{Image, Mask, Sample};
 use super::label_map::{LabelEntry, LabelMap, MaskSummary, common_coding};
@@ -13,7 +15,8 @@ use super::labels::RawMask;
 use super::layout;
 use super::raster::Raster;
 use super::read::{decode, read_bytes};
-use super::scan::{Scan, check_mask_size, common_channels, scan};
+use super::rows::WHOLE_BYTES;
+use super::scan::{Scan, check_image, check_mask_size, common_channels, scan, scan_lazily};
 use super::split::{Split, assign};
 use crate::error::{Error, Result};
 
@@ -36,6 +39,12 @@ pub struct Options {
     pub validation_share: f64,
     /// Decoded pixels that are kept in memory, in bytes; files beyond are decoded again by [`Dataset::load`].
     pub cache_bytes: usize,
+    /// Only hash the images' files and read their headers; pixels are decoded and checked when a sample is asked for.
+    ///
+    /// Masks are decoded, since the label map needs all labels: large TIFF files in bands of rows. Splits, label map,
+    /// fingerprint and warnings are those of a full opening, but for alpha channels and further frames of images, which
+    /// only decoding reveals.
+    pub is_lazy: bool,
 }
 
 impl Options {
@@ -60,6 +69,7 @@ impl Options {
             test_share: 0.20,
             validation_share: 0.15,
             cache_bytes: 1 << 30,
+            is_lazy: false,
         }
     }
 }
@@ -102,14 +112,21 @@ pub struct Dataset {
     /// 16 hexadecimal digits that depend on the files' relative paths and bytes, the splits and the label map; not on
     /// the folder's place, the order of files or the number of threads.
     pub fingerprint: String,
+    /// Of each pair, in the order of `pairs`.
+    content: Vec<[u8; 32]>,
+    /// Decoded bytes of each pair's largest file.
+    largest: Vec<usize>,
     kept: Vec<Option<Kept>>,
 }
 
-/// Decoded pixels of one pair.
+/// A mask in class indices, and its instance labels.
+pub(super) type Classes = (Mask, Option<Vec<u32>>);
+
+/// Decoded pixels of one pair; the image's are not kept when the opening is lazy.
 #[derive(Debug)]
 struct Kept {
-    images: Vec<Raster>,
-    mask: Option<(Mask, Option<Vec<u32>>)>,
+    images: Option<Vec<Raster>>,
+    mask: Option<Classes>,
 }
 
 impl Dataset {
@@ -122,9 +139,17 @@ impl Dataset {
     /// # Errors
     /// Any missing, unreadable or contradictory file, by name: see [`Error`].
     pub fn open(options: &Options) -> Result<Self> {
+        Self::open_within(options, WHOLE_BYTES)
+    }
+
+    /// As [`Dataset::open`]; a lazy opening reads masks that decode to `whole_bytes` or more in bands.
+    pub(super) fn open_within(options: &Options, whole_bytes: usize) -> Result<Self> {
         let listing = layout::list(options)?;
         let budget = AtomicUsize::new(options.cache_bytes);
-        let scans: Vec<Result<Scan>> = listing.items.par_iter().map(|item| scan(item, &budget)).collect();
+        let scan = |item: &layout::Item| {
+            if options.is_lazy { scan_lazily(item, &budget, whole_bytes) } else { scan(item, &budget) }
+        };
+        let scans: Vec<Result<Scan>> = listing.items.par_iter().map(scan).collect();
         let mut scans = scans.into_iter().collect::<Result<Vec<Scan>>>()?;
         let channels = common_channels(&listing.items, &scans)?;
         let mut masks: Vec<MaskSummary> = scans.iter_mut().filter_map(|s| s.summary.take()).collect();
@@ -140,19 +165,15 @@ impl Dataset {
         warnings.extend(note_warnings(&scans));
         warnings.extend(duplicate_warnings(&pairs, &scans));
         let fingerprint = fingerprint_of(options, &pairs, &scans, &label_map);
-        let kept: Vec<Result<Option<Kept>>> = pairs
-            .par_iter()
-            .zip(scans)
-            .map(|(pair, scan)| {
-                let Some((images, raw)) = scan.pixels else { return Ok(None) };
-                Ok(Some(Kept { images, mask: apply(pair, raw, &label_map)? }))
-            })
-            .collect();
+        let content = content_hashes(&pairs, &scans, &masks, &label_map);
+        let largest = scans.iter().map(|s| s.largest).collect();
+        let kept: Vec<Result<Option<Kept>>> =
+            pairs.par_iter().zip(scans).map(|(pair, scan)| keep(pair, scan, &label_map)).collect();
         let kept = kept.into_iter().collect::<Result<Vec<_>>>()?;
         let name = folder_name(options);
         let classes = label_map.classes();
         let root = options.root.clone();
-        Ok(Self { name, root, pairs, channels, classes, label_map, warnings, fingerprint, kept })
+        Ok(Self { name, root, pairs, channels, classes, label_map, warnings, fingerprint, content, largest, kept })
     }
 
     /// The positions in [`Dataset::pairs`] of one split's images, ascending.
@@ -174,23 +195,60 @@ impl Dataset {
         samples.into_iter().collect()
     }
 
-    fn sample(&self, index: usize) -> Result<Sample> {
+    /// What the samples of a pair depend on: the BLAKE3 hash over the hashes of its image, channel and mask files (or the
+    /// mask's absence), and over the classes of the labels in its mask.
+    ///
+    /// Equal contents and meanings of labels give equal hashes, in whatever data set, whatever the files' names.
+    ///
+    /// # Panics
+    /// When the index is not below the number of pairs.
+    #[must_use]
+    pub fn content_hash(&self, index: usize) -> [u8; 32] {
+        self.content[index]
+    }
+
+    /// Decoded bytes of a pair's largest file.
+    pub(super) fn largest_file(&self, index: usize) -> usize {
+        self.largest[index]
+    }
+
+    pub(super) fn sample(&self, index: usize) -> Result<Sample> {
         let pair = &self.pairs[index];
-        if let Some(kept) = &self.kept[index] {
-            return Ok(assemble(pair, &kept.images, kept.mask.clone()));
-        }
-        let mut images = Vec::new();
-        for path in pair.image_files() {
-            images.push(decode(path, &read_bytes(path)?)?);
-        }
-        let raw = match &pair.mask {
-            Some(path) => Some(RawMask::from_raster(path, decode(path, &read_bytes(path)?)?)?),
-            None => None,
+        let kept = self.kept[index].as_ref();
+        let decoded;
+        let images = match kept.and_then(|k| k.images.as_ref()) {
+            Some(images) => images,
+            None => {
+                decoded = decode_images(pair)?;
+                &decoded
+            }
         };
-        if let (Some(raw), Some(path)) = (&raw, &pair.mask) {
-            check_mask_size(path, raw, &images[0])?;
+        let mask = match (kept, &pair.mask) {
+            (Some(kept), _) => kept.mask.clone(),
+            (None, Some(path)) => {
+                let raw = RawMask::from_raster(path, decode(path, &read_bytes(path)?)?)?;
+                apply(pair, Some(raw), &self.label_map)?
+            }
+            (None, None) => None,
+        };
+        if let (Some((mask, _)), Some(path)) = (&mask, &pair.mask) {
+            check_mask_size(path, (mask.height, mask.width), (images[0].height, images[0].width))?;
         }
-        Ok(assemble(pair, &images, apply(pair, raw, &self.label_map)?))
+        self.check_channels(pair, images.iter().map(Raster::image_channels).sum())?;
+        Ok(assemble(pair.name.clone(), images.iter().map(Raster::to_image), mask))
+    }
+
+    /// Fails when an image has not as many channels as it had when the data set was opened.
+    pub(super) fn check_channels(&self, pair: &Pair, channels: usize) -> Result<()> {
+        if channels == self.channels {
+            return Ok(());
+        }
+        Err(Error::Content {
+            path: pair.image.clone(),
+            expected: format!("{} channel(s), as when the data set was opened", self.channels),
+            got: format!("{channels} channel(s)"),
+            hint: "the file has changed: open the data set again".into(),
+        })
     }
 }
 
@@ -201,22 +259,46 @@ impl Pair {
     }
 }
 
-fn apply(pair: &Pair, raw: Option<RawMask>, map: &LabelMap) -> Result<Option<(Mask, Option<Vec<u32>>)>> {
+/// All channel files of an image, checked.
+fn decode_images(pair: &Pair) -> Result<Vec<Raster>> {
+    let mut images: Vec<Raster> = Vec::new();
+    for path in pair.image_files() {
+        let raster = decode(path, &read_bytes(path)?)?;
+        check_image(path, &raster, images.first())?;
+        images.push(raster);
+    }
+    Ok(images)
+}
+
+fn keep(pair: &Pair, scan: Scan, map: &LabelMap) -> Result<Option<Kept>> {
+    if scan.images.is_none() && scan.raw.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Kept { images: scan.images, mask: apply(pair, scan.raw, map)? }))
+}
+
+fn content_hashes(pairs: &[Pair], scans: &[Scan], masks: &[MaskSummary], map: &LabelMap) -> Vec<[u8; 32]> {
+    let mut masks = masks.iter();
+    let labels = pairs.iter().map(|p| p.mask.as_ref().and_then(|_| masks.next()));
+    scans.iter().zip(labels).map(|(scan, labels)| content_hash(&scan.hashes, labels, map)).collect()
+}
+
+pub(super) fn apply(pair: &Pair, raw: Option<RawMask>, map: &LabelMap) -> Result<Option<Classes>> {
     match (raw, &pair.mask) {
         (Some(raw), Some(path)) => map.apply(path, raw).map(Some),
         _ => Ok(None),
     }
 }
 
-fn assemble(pair: &Pair, images: &[Raster], mask: Option<(Mask, Option<Vec<u32>>)>) -> Sample {
-    let mut image = images[0].to_image();
-    for more in &images[1..] {
-        let Image { channels, data, .. } = more.to_image();
+/// A sample of an image, whose channels may lie in several files, and of its mask; background where there is none.
+pub(super) fn assemble(name: String, mut channels: impl Iterator<Item = Image>, mask: Option<Classes>) -> Sample {
+    let mut image = channels.next().expect("a pair has an image file");
+    for Image { channels, data, .. } in channels {
         image.channels += channels;
         image.data.extend(data);
     }
     let (mask, instances) = mask.unwrap_or_else(|| (Mask::background(image.height, image.width), None));
-    Sample { name: pair.name.clone(), image, mask, instances }
+    Sample { name, image, mask, instances }
 }
 
 fn folder_name(options: &Options) -> String {

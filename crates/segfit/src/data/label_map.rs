@@ -58,6 +58,18 @@ impl MaskSummary {
         Self { path: path.into(), counts: mask.counts(), coding: mask.coding, palette: mask.palette.clone() }
     }
 
+    /// The labels of two parts of one mask: grays become colours where the other part has colours.
+    pub fn join(mut self, mut other: Self) -> Result<Self> {
+        if self.coding != other.coding {
+            self.recode(LabelCoding::Colour)?;
+            other.recode(LabelCoding::Colour)?;
+        }
+        for (label, n) in other.counts {
+            *self.counts.entry(label).or_insert(0) += n;
+        }
+        Ok(self)
+    }
+
     /// Expresses the counts in another coding, as [`RawMask::recode`] does for pixels.
     pub fn recode(&mut self, coding: LabelCoding) -> Result<()> {
         let values: Vec<u32> = self.counts.keys().copied().collect();
@@ -311,6 +323,16 @@ mod tests {
         assert_eq!(map(&[&many], false).unwrap().classes(), 255);
         let more: Vec<u32> = (0..256).map(|v| 3 * v).collect();
         assert!(map(&[&more], false).unwrap_err().to_string().contains("256 different labels"));
+    }
+
+    #[test]
+    fn gray_and_coloured_parts_of_a_mask_are_colours() {
+        let gray = MaskSummary { counts: [(0, 5), (7, 2)].into(), ..summary(&[]) };
+        let colours =
+            MaskSummary { coding: LabelCoding::Colour, counts: [(0x07_07_07, 1), (3, 4)].into(), ..summary(&[]) };
+        let both = gray.clone().join(colours).unwrap();
+        assert_eq!(both.counts, [(0, 5), (3, 4), (0x07_07_07, 3)].into());
+        assert_eq!((both.coding, gray.clone().join(gray).unwrap().counts[&7]), (LabelCoding::Colour, 4));
     }
 
     #[test]

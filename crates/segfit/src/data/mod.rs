@@ -1,7 +1,10 @@
 //! Images and masks on disk, as one checked [`Dataset`], and as samples prepared for a network.
 
+mod bands;
+mod content_hash;
 mod dataset;
 mod fingerprint;
+mod header;
 mod image;
 mod label_map;
 mod labels;
@@ -9,12 +12,21 @@ mod layout;
 mod nnunet;
 mod normalise;
 mod overlay;
+mod parts;
+mod photometric;
+mod prepared;
 mod raster;
+mod raw_strips;
 mod read;
 mod read_tiff;
 mod resize;
+mod resize_bands;
+mod rows;
 mod scan;
 mod split;
+#[cfg(test)]
+mod tiff_writer;
+mod tiles;
 mod write;
 
 pub use self::dataset::{Dataset, Options, Pair};
@@ -26,6 +38,8 @@ pub use self::overlay::contour_overlay;
 pub use self::raster::Note;
 pub use self::read::{MAX_DECODED_BYTES, MAX_SIDE, read_image};
 pub use self::resize::{prepare, resize_image, resize_labels, resize_mask};
+pub use self::rows::WHOLE_BYTES;
 pub use self::scan::MIN_SIDE;
 pub use self::split::Split;
+pub use self::tiles::tiles;
 pub use self::write::{write_image_png, write_mask};

@@ -1,9 +1,10 @@
 //! Files to pixels: PNG, JPEG, BMP and GIF (TIFF is in `read_tiff`). The content decides the format, not the name.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
-use image::{ImageDecoder as _, ImageFormat};
+use image::ImageFormat;
 
 use super::image::Image;
 use super::raster::{Note, Raster, Samples, unpack_bits};
@@ -34,6 +35,14 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(Error::io(path))
 }
 
+pub(crate) fn open_file(path: &Path) -> Result<BufReader<File>> {
+    Ok(BufReader::new(File::open(path).map_err(Error::io(path))?))
+}
+
+pub(crate) fn decode_error(path: &Path, format: &str) -> impl Fn(String) -> Error + Copy {
+    move |reason| Error::Decode { path: path.into(), format: format.into(), reason }
+}
+
 pub(crate) fn check_finite(path: &Path, raster: &Raster) -> Result<()> {
     match raster.non_finite() {
         0 => Ok(()),
@@ -48,8 +57,28 @@ pub(crate) fn check_finite(path: &Path, raster: &Raster) -> Result<()> {
 
 /// Pixels of the file's first image.
 pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Raster> {
-    refuse_other_formats(path, bytes)?;
-    let format = image::guess_format(bytes).map_err(|_| not_an_image(path, "bytes of an unknown format"))?;
+    let (format, name) = format_of(path, bytes)?;
+    let decoded = match format {
+        ImageFormat::Png => decode_png(bytes),
+        ImageFormat::Jpeg => decode_jpeg(bytes),
+        ImageFormat::Bmp => decode_bmp(bytes),
+        ImageFormat::Gif => decode_gif(bytes),
+        _ => read_tiff::decode_tiff(bytes),
+    };
+    let mut raster = decoded.map_err(decode_error(path, name))?;
+    raster.note_transparency();
+    Ok(raster)
+}
+
+/// Bytes at the start of a file that tell its format.
+pub(crate) const MAGIC_BYTES: u64 = 512;
+
+/// The format of a file and its name, from its first [`MAGIC_BYTES`] or more.
+pub(crate) fn format_of(path: &Path, start: &[u8]) -> Result<(ImageFormat, &'static str)> {
+    refuse_other_formats(path, start)?;
+    let is_big_tiff = start.starts_with(b"II\x2b\0") || start.starts_with(b"MM\0\x2b");
+    let format = if is_big_tiff { Ok(ImageFormat::Tiff) } else { image::guess_format(start) };
+    let format = format.map_err(|_| not_an_image(path, "bytes of an unknown format"))?;
     let name = match format {
         ImageFormat::Png => "PNG",
         ImageFormat::Jpeg => "JPEG",
@@ -58,16 +87,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Raster> {
         ImageFormat::Tiff => "TIFF",
         other => return Err(not_an_image(path, &format!("a file of format {other:?}"))),
     };
-    let decoded = match format {
-        ImageFormat::Png => decode_png(bytes),
-        ImageFormat::Jpeg => decode_jpeg(bytes),
-        ImageFormat::Bmp => decode_bmp(bytes),
-        ImageFormat::Gif => decode_gif(bytes),
-        _ => read_tiff::decode_tiff(bytes),
-    };
-    let mut raster = decoded.map_err(|reason| Error::Decode { path: path.into(), format: name.into(), reason })?;
-    raster.note_transparency();
-    Ok(raster)
+    Ok((format, name))
 }
 
 fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -103,7 +123,8 @@ pub(crate) fn check_size(width: usize, height: usize, bytes_per_pixel: usize) ->
     let bytes = width.checked_mul(height).and_then(|n| n.checked_mul(bytes_per_pixel));
     if width > MAX_SIDE || height > MAX_SIDE || bytes.is_none_or(|b| b > MAX_DECODED_BYTES) {
         return Err(format!(
-            "it claims {width} x {height} pixels; the limits are {MAX_SIDE} per side and {} MiB decoded: cut it into tiles",
+            "it claims {width} x {height} pixels; the limits are {MAX_SIDE} per side and {} MiB decoded as a whole: cut it \
+             into several files, or save it as a tiled TIFF, which is measured piece by piece",
             MAX_DECODED_BYTES >> 20
         ));
     }
@@ -126,13 +147,7 @@ fn decode_png(bytes: &[u8]) -> std::result::Result<Raster, String> {
         (png::ColorType::Indexed, None) => return Err("it is indexed but has no palette".into()),
         _ => None,
     };
-    let mut notes = Vec::new();
-    if info.trns.as_ref().is_some_and(|t| palette.is_none() || t.iter().any(|&a| a < 255)) {
-        notes.push(Note::AlphaDropped);
-    }
-    if info.animation_control.is_some_and(|a| a.num_frames > 1) {
-        notes.push(Note::FirstFrame);
-    }
+    let notes = png_notes(info);
     let alpha = matches!(info.color_type, png::ColorType::GrayscaleAlpha | png::ColorType::Rgba);
     let mut data = vec![0; reader.output_buffer_size().ok_or("its size overflows")?];
     let frame = reader.next_frame(&mut data).map_err(|e| e.to_string())?;
@@ -144,12 +159,28 @@ fn decode_png(bytes: &[u8]) -> std::result::Result<Raster, String> {
     Ok(Raster { height, width, channels, bits, alpha, palette, lossy: false, samples, notes })
 }
 
-fn limits() -> image::Limits {
+/// What the header says was left out.
+pub(crate) fn png_notes(info: &png::Info<'_>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let indexed = info.color_type == png::ColorType::Indexed;
+    if info.trns.as_ref().is_some_and(|t| !indexed || t.iter().any(|&a| a < 255)) {
+        notes.push(Note::AlphaDropped);
+    }
+    if info.animation_control.is_some_and(|a| a.num_frames > 1) {
+        notes.push(Note::FirstFrame);
+    }
+    notes
+}
+
+/// Fails when the claimed size is beyond the limits; makes the decoder hold them.
+fn limit(decoder: &mut impl image::ImageDecoder) -> std::result::Result<(), String> {
+    let (width, height) = decoder.dimensions();
+    check_size(width as usize, height as usize, usize::from(decoder.color_type().bytes_per_pixel()))?;
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(MAX_SIDE as u32);
     limits.max_image_height = Some(MAX_SIDE as u32);
     limits.max_alloc = Some(2 * MAX_DECODED_BYTES as u64);
-    limits
+    decoder.set_limits(limits).map_err(|e| e.to_string())
 }
 
 fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Raster, String> {
@@ -157,40 +188,55 @@ fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Raster, String> {
     if last(0xd9) <= last(0xda) {
         return Err("it ends before its last row (no end-of-image marker)".into());
     }
-    let mut decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
-    decoder.set_limits(limits()).map_err(|e| e.to_string())?;
+    let decoder = open_jpeg(Cursor::new(bytes))?;
     let mut raster = from_decoder(decoder)?;
     raster.lossy = true;
     Ok(raster)
 }
 
+/// A JPEG file; its header is decoded.
+pub(crate) fn open_jpeg<R: BufRead + Seek>(
+    file: R,
+) -> std::result::Result<image::codecs::jpeg::JpegDecoder<R>, String> {
+    let mut decoder = image::codecs::jpeg::JpegDecoder::new(file).map_err(|e| e.to_string())?;
+    limit(&mut decoder)?;
+    Ok(decoder)
+}
+
 fn decode_bmp(bytes: &[u8]) -> std::result::Result<Raster, String> {
-    let mut decoder = image::codecs::bmp::BmpDecoder::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
-    decoder.set_limits(limits()).map_err(|e| e.to_string())?;
-    let Some(palette) = decoder.get_palette().map(<[[u8; 3]]>::to_vec) else { return from_decoder(decoder) };
-    let bits = bytes.get(28).copied().unwrap_or(0);
-    if bits == 8 {
-        decoder.set_indexed_color(true);
-        let mut raster = from_decoder(decoder)?;
-        raster.palette = Some(palette);
-        return Ok(raster);
-    }
+    let (decoder, palette) = open_bmp(Cursor::new(bytes), bytes)?;
     let mut raster = from_decoder(decoder)?;
-    // Fewer bits come out as colours: look their index up (equal colours share the first index).
-    if let (Samples::U8(v), 3) = (&raster.samples, raster.channels) {
+    // Fewer bits than 8 come out as colours: look their index up (equal colours share the first index).
+    if let (Some(palette), Samples::U8(v), 3) = (&palette, &raster.samples, raster.channels) {
         let index = |c: &[u8]| palette.iter().position(|p| p == c).unwrap_or(0) as u8;
         raster.samples = Samples::U8(v.chunks_exact(3).map(index).collect());
         raster.channels = 1;
-        raster.palette = Some(palette);
     }
+    raster.palette = palette;
     Ok(raster)
+}
+
+type Bmp<R> = image::codecs::bmp::BmpDecoder<R>;
+type Palette = Vec<[u8; 3]>;
+
+/// A BMP file, of which `start` are the first bytes, and its palette.
+pub(crate) fn open_bmp<R: BufRead + Seek>(
+    file: R,
+    start: &[u8],
+) -> std::result::Result<(Bmp<R>, Option<Palette>), String> {
+    let mut decoder = Bmp::new(file).map_err(|e| e.to_string())?;
+    let palette = decoder.get_palette().map(<[[u8; 3]]>::to_vec);
+    if palette.is_some() && start.get(28) == Some(&8) {
+        decoder.set_indexed_color(true);
+    }
+    limit(&mut decoder)?;
+    Ok((decoder, palette))
 }
 
 fn from_decoder(decoder: impl image::ImageDecoder) -> std::result::Result<Raster, String> {
     let (width, height) = decoder.dimensions();
     let color = decoder.color_type();
     let (width, height, channels) = (width as usize, height as usize, usize::from(color.channel_count()));
-    check_size(width, height, usize::from(color.bytes_per_pixel()))?;
     if usize::from(color.bytes_per_pixel()) != channels {
         return Err(format!("samples of type {color:?} are not expected here"));
     }

@@ -31,17 +31,35 @@ pub fn resize_image(image: &Image, height: usize, width: usize) -> Image {
 
 fn resize_plane(resizer: &mut Resizer, image: &Image, channel: usize, to: (usize, usize), out: &mut Vec<f32>) {
     let plane = image.plane(channel);
-    let mut source = Buffer::new(image.width as u32, image.height as u32, PixelType::F32);
+    // Rounding could leave the range by one unit in the last place.
+    let (low, high) = range_of(plane);
+    out.extend(resample(resizer, plane, (image.height, image.width), to).map(|v| v.clamp(low, high)));
+}
+
+/// The least and the greatest value.
+pub(super) fn range_of(values: &[f32]) -> (f32, f32) {
+    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)))
+}
+
+/// A plane of `from` = (rows, columns) values at another size.
+pub(super) fn resample(
+    resizer: &mut Resizer,
+    plane: &[f32],
+    from: (usize, usize),
+    to: (usize, usize),
+) -> impl Iterator<Item = f32> {
+    let mut source = Buffer::new(from.1 as u32, from.0 as u32, PixelType::F32);
     for (bytes, value) in source.buffer_mut().chunks_exact_mut(4).zip(plane) {
         bytes.copy_from_slice(&value.to_ne_bytes());
     }
     let mut target = Buffer::new(to.1 as u32, to.0 as u32, PixelType::F32);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
     resizer.resize(&source, &mut target, &options).expect("both buffers are planes of f32");
-    // Rounding could leave the range by one unit in the last place.
-    let (low, high) = plane.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
-    let value = |b: &[u8]| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]).clamp(low, high);
-    out.extend(target.buffer().chunks_exact(4).map(value));
+    let values = target.into_vec();
+    (0..values.len() / 4).map(move |i| {
+        let at = 4 * i;
+        f32::from_ne_bytes([values[at], values[at + 1], values[at + 2], values[at + 3]])
+    })
 }
 
 /// The mask at `height` x `width`: each pixel takes the class of the pixel in which its centre falls.
@@ -56,13 +74,17 @@ pub fn resize_labels(labels: &[u32], from: (usize, usize), to: (usize, usize)) -
     nearest(labels, from, to)
 }
 
-fn nearest<T: Copy>(data: &[T], from: (usize, usize), to: (usize, usize)) -> Vec<T> {
+/// The pixel, of `from`, in which the centre of pixel `i` of `to` falls.
+pub(super) fn nearest_index(i: usize, from: usize, to: usize) -> usize {
     // floor((i + 1/2) * from / to), in integers.
-    let source = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
-    let columns: Vec<usize> = (0..to.1).map(|x| source(x, from.1, to.1)).collect();
+    (2 * i + 1) * from / (2 * to)
+}
+
+fn nearest<T: Copy>(data: &[T], from: (usize, usize), to: (usize, usize)) -> Vec<T> {
+    let columns: Vec<usize> = (0..to.1).map(|x| nearest_index(x, from.1, to.1)).collect();
     let mut out = Vec::with_capacity(to.0 * to.1);
     for y in 0..to.0 {
-        let row = &data[source(y, from.0, to.0) * from.1..][..from.1];
+        let row = &data[nearest_index(y, from.0, to.0) * from.1..][..from.1];
         out.extend(columns.iter().map(|&x| row[x]));
     }
     out

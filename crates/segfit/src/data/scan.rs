@@ -1,17 +1,22 @@
-//! One pass over the files of a pair: read, hash, decode, check.
+//! One pass over the files of a pair: read, hash, decode, check; or, lazily, hash and read the headers.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::header::Header;
 use super::label_map::MaskSummary;
 use super::labels::RawMask;
 use super::layout::Item;
 use super::raster::{Note, Raster};
-use super::read::{check_finite, decode, read_bytes};
+use super::read::{check_finite, decode, open_file, read_bytes};
+use super::rows::Rows;
 use crate::error::{Error, Result};
 
 /// Smallest width and height of an image, in pixels.
 pub const MIN_SIDE: usize = 8;
+/// Labels of a large mask that are counted at a time.
+const BAND_LABELS: usize = 1 << 20;
 
 /// What one pass over a pair's files finds.
 pub(crate) struct Scan {
@@ -19,8 +24,12 @@ pub(crate) struct Scan {
     pub channels: usize,
     pub summary: Option<MaskSummary>,
     pub notes: Vec<(Note, PathBuf)>,
-    /// The pixels, when the budget allowed to keep them.
-    pub pixels: Option<(Vec<Raster>, Option<RawMask>)>,
+    /// Decoded bytes of the largest file.
+    pub largest: usize,
+    /// The image's pixels, when the budget allowed to keep them.
+    pub images: Option<Vec<Raster>>,
+    /// The mask's labels, when the budget allowed to keep them.
+    pub raw: Option<RawMask>,
 }
 
 /// Reads, hashes, decodes and checks the files of one pair.
@@ -36,12 +45,15 @@ pub(crate) fn scan(item: &Item, budget: &AtomicUsize) -> Result<Scan> {
         notes.extend(raster.notes.iter().map(|n| (*n, path.clone())));
         images.push(raster);
     }
+    let mut largest = images.iter().map(Raster::bytes).max().unwrap_or(0);
     let raw = match &item.mask {
         Some(path) => {
             let bytes = read_bytes(path)?;
             hashes.push(blake3::hash(&bytes));
-            let raw = RawMask::from_raster(path, decode(path, &bytes)?)?;
-            check_mask_size(path, &raw, &images[0])?;
+            let raster = decode(path, &bytes)?;
+            largest = largest.max(raster.bytes());
+            let raw = RawMask::from_raster(path, raster)?;
+            check_mask_size(path, (raw.height, raw.width), (images[0].height, images[0].width))?;
             notes.extend(raw.notes.iter().map(|n| (*n, path.clone())));
             Some(raw)
         }
@@ -50,12 +62,94 @@ pub(crate) fn scan(item: &Item, budget: &AtomicUsize) -> Result<Scan> {
     let summary = raw.as_ref().zip(item.mask.as_ref()).map(|(raw, path)| MaskSummary::new(path, raw));
     let channels = images.iter().map(Raster::image_channels).sum();
     let bytes = images.iter().map(Raster::bytes).sum::<usize>() + raw.as_ref().map_or(0, |m| 4 * m.labels.len());
-    let fits = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok();
-    Ok(Scan { hashes, channels, summary, notes, pixels: fits.then_some((images, raw)) })
+    let fits = takes(budget, bytes);
+    let (images, raw) = if fits { (Some(images), raw) } else { (None, None) };
+    Ok(Scan { hashes, channels, summary, notes, largest, images, raw })
 }
 
-fn check_image(path: &Path, raster: &Raster, first: Option<&Raster>) -> Result<()> {
-    let (h, w) = (raster.height, raster.width);
+/// Hashes the files of one pair and reads the image's headers; only the mask is decoded, in bands of rows where it is a
+/// TIFF of `whole_bytes` or more.
+pub(crate) fn scan_lazily(item: &Item, budget: &AtomicUsize, whole_bytes: usize) -> Result<Scan> {
+    let mut hashes = Vec::new();
+    let mut headers: Vec<Header> = Vec::new();
+    let mut notes = Vec::new();
+    for path in &item.images {
+        let (hash, header) = hash_and_header(path)?;
+        check_sides(path, (header.height, header.width), headers.first().map(|f| (f.height, f.width)))?;
+        notes.extend(header.notes.iter().map(|n| (*n, path.clone())));
+        hashes.push(hash);
+        headers.push(header);
+    }
+    let channels = headers.iter().map(|h| h.channels).sum();
+    let largest = headers.iter().map(|h| h.bytes).max().unwrap_or(0);
+    let mut scan = Scan { hashes, channels, summary: None, notes, largest, images: None, raw: None };
+    if let Some(path) = &item.mask {
+        scan_mask(path, &headers[0], &mut scan, budget, whole_bytes)?;
+    }
+    Ok(scan)
+}
+
+fn scan_mask(path: &Path, image: &Header, scan: &mut Scan, budget: &AtomicUsize, whole_bytes: usize) -> Result<()> {
+    let (hash, header) = hash_and_header(path)?;
+    check_mask_size(path, (header.height, header.width), (image.height, image.width))?;
+    scan.hashes.push(hash);
+    scan.largest = scan.largest.max(header.bytes);
+    if header.bytes >= whole_bytes {
+        let (summary, notes) = summarise(path, whole_bytes)?;
+        scan.notes.extend(notes.into_iter().map(|n| (n, path.to_path_buf())));
+        scan.summary = Some(summary);
+        return Ok(());
+    }
+    let raw = RawMask::from_raster(path, decode(path, &read_bytes(path)?)?)?;
+    scan.notes.extend(raw.notes.iter().map(|n| (*n, path.to_path_buf())));
+    scan.summary = Some(MaskSummary::new(path, &raw));
+    scan.raw = takes(budget, 4 * raw.labels.len()).then_some(raw);
+    Ok(())
+}
+
+/// The labels of a large mask and what was left out of it, from bands of rows.
+fn summarise(path: &Path, whole_bytes: usize) -> Result<(MaskSummary, BTreeSet<Note>)> {
+    let mut rows = Rows::open_mask(path, whole_bytes)?;
+    let (height, width) = rows.size();
+    let step = (BAND_LABELS / width).max(1);
+    let mut notes: BTreeSet<Note> = rows.notes().iter().copied().collect();
+    let mut summary: Option<MaskSummary> = None;
+    for y in (0..height).step_by(step) {
+        let mut band = rows.rows(y..height.min(y + step))?;
+        band.note_transparency();
+        notes.extend(&band.notes);
+        let part = MaskSummary::new(path, &RawMask::from_raster(path, band)?);
+        summary = Some(match summary {
+            Some(summary) => summary.join(part)?,
+            None => part,
+        });
+    }
+    let summary = summary.expect("a file of no rows is not opened");
+    Ok((summary, notes))
+}
+
+/// The hash of a file's bytes, which are not held in memory, and its header.
+fn hash_and_header(path: &Path) -> Result<(blake3::Hash, Header)> {
+    let mut file = open_file(path)?;
+    let header = Header::of(path, &mut file)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file).map_err(Error::io(path))?;
+    Ok((hasher.finalize(), header))
+}
+
+/// Takes bytes from the budget, if it has as many.
+fn takes(budget: &AtomicUsize, bytes: usize) -> bool {
+    budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+}
+
+pub(crate) fn check_image(path: &Path, raster: &Raster, first: Option<&Raster>) -> Result<()> {
+    check_sides(path, (raster.height, raster.width), first.map(|f| (f.height, f.width)))?;
+    check_finite(path, raster)
+}
+
+/// Fails when an image of (rows, columns) `size` is too small, or differs from its first channel.
+pub(crate) fn check_sides(path: &Path, size: (usize, usize), first: Option<(usize, usize)>) -> Result<()> {
+    let (h, w) = size;
     if h < MIN_SIDE || w < MIN_SIDE {
         return Err(Error::Content {
             path: path.into(),
@@ -64,25 +158,26 @@ fn check_image(path: &Path, raster: &Raster, first: Option<&Raster>) -> Result<(
             hint: "remove the image, or check that it is not a thumbnail".into(),
         });
     }
-    if let Some(first) = first.filter(|f| (f.height, f.width) != (h, w)) {
-        return Err(Error::Content {
+    match first {
+        Some(first) if first != size => Err(Error::Content {
             path: path.into(),
-            expected: format!("{} x {} pixels, like the first channel", first.width, first.height),
+            expected: format!("{} x {} pixels, like the first channel", first.1, first.0),
             got: format!("{w} x {h}"),
             hint: "all channel files of an image must have one size".into(),
-        });
+        }),
+        _ => Ok(()),
     }
-    check_finite(path, raster)
 }
 
-pub(crate) fn check_mask_size(path: &Path, mask: &RawMask, image: &Raster) -> Result<()> {
-    if (mask.height, mask.width) == (image.height, image.width) {
+/// Fails when a mask of (rows, columns) `mask` differs from its image.
+pub(crate) fn check_mask_size(path: &Path, mask: (usize, usize), image: (usize, usize)) -> Result<()> {
+    if mask == image {
         return Ok(());
     }
     Err(Error::Content {
         path: path.into(),
-        expected: format!("a mask of {} x {} pixels, like its image", image.width, image.height),
-        got: format!("{} x {}", mask.width, mask.height),
+        expected: format!("a mask of {} x {} pixels, like its image", image.1, image.0),
+        got: format!("{} x {}", mask.1, mask.0),
         hint: "export the mask again at the image's size, or check that the pair belongs together".into(),
     })
 }
