@@ -200,8 +200,10 @@ def canny(level):
 def delentropy(level):
     values = level.bytes.astype(np.int32)
     joint = 511 * (values[1:-1, 2:] - values[1:-1, :-2]) + (values[2:, 1:-1] - values[:-2, 1:-1])
-    sizes = np.bincount(np.bincount((joint - joint.min()).ravel()))  # most gradients occur equally often: once, twice
-    count = np.flatnonzero(sizes)[1:] if sizes[0] else np.flatnonzero(sizes)
+    joint = np.sort(joint, axis=None)
+    starts = np.flatnonzero(np.concatenate([[True], joint[1:] != joint[:-1], [True]]))
+    sizes = np.bincount(np.diff(starts))  # how many gradients occur once, twice, ...
+    count = np.flatnonzero(sizes)
     return max(0.5 * (np.log2(joint.size) - (sizes[count] * count * np.log2(count)).sum() / joint.size), 0.0)
 
 

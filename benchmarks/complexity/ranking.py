@@ -77,19 +77,22 @@ def colour(rho):
 
 
 def heat_map(rho, names, count):
-    cell, left, top = 14, 150, 150
+    """The lower triangle; columns are named above the diagonal. Cells are unit squares, scaled."""
+    cell, left, top = 14, 130, 130
     side = cell * len(names)
     width, height = left + side + 20, top + side + 40
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="11">']
     out += [f"<title>Rank correlation of {len(names)} measures over {count} data sets</title>", f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
     for i, name in enumerate(names):
-        middle = (i + 0.72) * cell
+        middle = (i + 0.75) * cell
         out.append(f'<text x="{left - 5}" y="{top + middle:.1f}" text-anchor="end">{name}</text>')
-        out.append(f'<text transform="translate({left + middle:.1f} {top - 5}) rotate(-90)">{name}</text>')
+        out.append(f'<text transform="translate({left + middle:.1f} {top + i * cell - 4}) rotate(-90)">{name}</text>')
+    out.append(f'<g transform="translate({left} {top}) scale({cell})" stroke="#000000" stroke-width="0">')
     for i, j in itertools.product(range(len(names)), repeat=2):
-        place = f'x="{left + j * cell}" y="{top + i * cell}" width="{cell}" height="{cell}"'
-        edge = ' stroke="#000000"' if i != j and abs(rho[i, j]) >= REDUNDANT else ""
-        out.append(f'<rect {place} fill="{colour(rho[i, j])}"{edge}><title>{names[i]}, {names[j]}: {rho[i, j]:.2f}</title></rect>')
+        if j <= i:
+            edge = ' stroke-width=".1"' if i != j and abs(rho[i, j]) >= REDUNDANT else ""
+            out.append(f'<path d="M{j} {i}h1v1h-1z" fill="{colour(rho[i, j])}"{edge}/>')
+    out.append("</g>")
     for k in range(9):
         x = left + k * 36
         out.append(f'<rect x="{x}" y="{top + side + 10}" width="36" height="10" fill="{colour(k / 4 - 1)}"/>')
