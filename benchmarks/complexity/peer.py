@@ -7,7 +7,7 @@
 says why: what is shared is computed once per image and scale, no measure loops over pixels or objects in Python (hulls call
 OpenCV twice an object), every library runs on one thread, and a process on each core takes its share of the images.
 
-An image costs about 20 ms, of which canny takes a quarter, png and image_blob_density an eighth each. Where NumPy stands
+An image costs about 20 ms, of which canny and png take a fifth each. Where NumPy stands
 below and OpenCV would be faster (histogram, pairs of the co-occurrence, local deviation, noise), it would save 0.7 ms of them;
 those measures are also checked by `check.py`, which has to run with NumPy and Pillow alone.
 """
