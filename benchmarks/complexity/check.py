@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from images import PLAIN, Level, luma
+from images import PLAIN, Level, luma, planes
 
-TOLERANCE = {"jpeg": 0.02, "png": 0.02}
+TOLERANCE = {"jpeg": 0.02, "jpeg_scan": 0.02, "png": 0.02}
 SAME = 1e-6
 
 
 def measure(image, mask):
-    level = Level(luma(image))
+    level = Level(luma(planes(image)))
     values = {name: function(level) for name, function in PLAIN.items()}
     return values | {"foreground": (np.asarray(mask) > 0).mean()}
 

@@ -1,17 +1,23 @@
-"""The measures of images once more, in NumPy, SciPy, scikit-image and zlib: what `check_images.py` compares segfit with.
+"""The measures of images in Python: what `segfit measure` is compared with, both for its values and for its speed.
 
-`levels` makes the pyramid of an image and `ALL` holds a function of a level for each measure; those of `PLAIN` need only NumPy and Pillow. The
-pyramid is made in float32 with segfit's order of additions, because the mean of four bytes often lies halfway between two
-bytes; everything after it is float64.
+`levels` makes the pyramid of an image, `ALL` holds a function of a level for each measure; those of `PLAIN` need only NumPy
+and Pillow. `peer.py` says which library each measure uses and why. What several measures share (histogram, gradient,
+spectrum, edges, co-occurrence) is computed once per level, what depends on the size alone once per process.
+
+The pyramid and the Sobel gradient are made in float32 with segfit's order of additions, because the mean of four bytes often
+lies halfway between two bytes, and many gradients of 8-bit images exactly at the threshold. All else is float64.
 """
 
 import io
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from PIL import Image
+
+SCALES = 5
+SMALLEST = 8
 
 
 @dataclass
@@ -21,78 +27,160 @@ class Level:
     @cached_property
     def bytes(self):
         # NumPy rounds halves to even, segfit away from zero.
-        return np.clip(np.floor(self.gray * np.float32(255) + np.float32(0.5)), 0, 255).astype(np.uint8)
+        return np.clip(self.gray * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
+
+    @cached_property
+    def histogram(self):
+        return np.bincount(self.bytes.ravel(), minlength=256)
+
+    @cached_property
+    def jpeg(self):
+        file = io.BytesIO()
+        Image.fromarray(self.bytes).save(file, "JPEG", quality=80)
+        return file.getvalue()
 
     @cached_property
     def edges(self):
         from skimage.feature import canny
 
-        gray = self.gray.astype(np.float64)
-        return canny(gray, sigma=1, low_threshold=0.1, high_threshold=0.2, mode="nearest")
+        return canny(self.gray.astype(np.float64), sigma=1, low_threshold=0.1, high_threshold=0.2, mode="nearest")
 
     @cached_property
     def gradient(self):
-        """Sobel magnitude in float32: of 8-bit images, many pixels lie exactly at the threshold of `edge`."""
-        a, b, c = self.gray[:-2], self.gray[1:-1], self.gray[2:]
-        across = (a[:, 2:] - a[:, :-2]) + 2 * (b[:, 2:] - b[:, :-2]) + (c[:, 2:] - c[:, :-2])
-        down = (c[:, :-2] - a[:, :-2]) + 2 * (c[:, 1:-1] - a[:, 1:-1]) + (c[:, 2:] - a[:, 2:])
-        return np.sqrt(across * across + down * down)
+        """Sobel magnitude of the interior pixels."""
+        across, down = self.gray[:, 2:] - self.gray[:, :-2], self.gray[2:] - self.gray[:-2]
+        gx = across[:-2] + 2 * across[1:-1]
+        gx += across[2:]
+        gy = down[:, :-2] + 2 * down[:, 1:-1]
+        gy += down[:, 2:]
+        gx *= gx
+        gy *= gy
+        gx += gy
+        return np.sqrt(gx, out=gx)
 
     @cached_property
     def power(self):
-        height, width = self.gray.shape
-        window = np.outer(*(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in (height, width)))
+        """Power at the frequencies of `plane_of`, each as often as it occurs in the whole plane; None if constant."""
+        if self.gray.min() == self.gray.max():
+            return None
+        plane = plane_of(*self.gray.shape)
         gray = self.gray.astype(np.float64)
-        return np.abs(np.fft.fft2((gray - (gray * window).sum() / window.sum()) * window)) ** 2
+        gray -= np.vdot(gray, plane.window) / plane.total
+        gray *= plane.window
+        squares = np.fft.rfft2(gray).view(np.float64)
+        squares *= squares
+        return (squares[:, ::2] + squares[:, 1::2]) * plane.copies
 
     @cached_property
-    def radius(self):
-        return np.sqrt(np.add.outer(*(np.fft.fftfreq(n) ** 2 for n in self.gray.shape)))
+    def texture(self):
+        """Contrast, homogeneity, energy and correlation of the co-occurrence matrices of four directions."""
+        q = (self.bytes >> 3).astype(np.uint16)
+        pairs = [(q[:, :-1], q[:, 1:]), (q[:-1, :-1], q[1:, 1:]), (q[:-1], q[1:]), (q[:-1, 1:], q[1:, :-1])]
+        counts = np.array([np.bincount((a << 5 | b).ravel(), minlength=1024) for a, b in pairs])
+        counts = counts.reshape(4, 32, 32)
+        p = (counts + counts.transpose(0, 2, 1)) / (2 * counts.sum((1, 2), keepdims=True))
+        i, square = np.arange(32), np.subtract.outer(np.arange(32), np.arange(32)) ** 2
+        share = p.sum(1)
+        away = i - (share @ i)[:, None]
+        variance = (share * away**2).sum(1)
+        covariance = np.einsum("dij,di,dj->d", p, away, away)
+        return {
+            "contrast": (p * square).sum() / 4,
+            "homogeneity": (p / (1 + square)).sum() / 4,
+            "energy": np.sqrt((p * p).sum((1, 2))).mean(),
+            "correlation": (covariance / variance).mean() if variance.min() > 0 else None,
+        }
 
-    @cached_property
-    def cooccurrence(self):
-        from skimage.feature import graycomatrix
 
-        angles = [0, np.pi / 4, np.pi / 2, 3 * np.pi / 4]
-        return graycomatrix(self.bytes // 8, [1], angles, levels=32, symmetric=True, normed=True)
+@dataclass
+class Plane:
+    """What the spectra of all images of one size share: the half plane of frequencies that a real transform has."""
+
+    window: np.ndarray
+    total: float  # its sum
+    radius: np.ndarray  # cycles per pixel
+    copies: np.ndarray  # how often a column occurs in the whole plane
+    bins: np.ndarray  # 1024 bins up to sqrt(1/2), for the median
+    rings: np.ndarray  # nearest multiple of 1 / n, for the slope
+    ring_sizes: np.ndarray
 
 
-def luma(image):
-    """Values 0..1 of an 8-bit gray or RGB image, in float32 and in segfit's order of additions."""
-    values = np.asarray(image).astype(np.float32) / np.float32(255)
-    if values.ndim == 2:
-        return values
-    red, green, blue = (np.float32(w) * values[..., c] for c, w in enumerate((0.299, 0.587, 0.114)))
+@cache
+def plane_of(height, width):
+    window = np.outer(*(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in (height, width)))
+    radius = np.sqrt(np.add.outer(np.fft.fftfreq(height) ** 2, np.fft.rfftfreq(width) ** 2))
+    copies = np.full(radius.shape[1], 2.0)
+    copies[0] = 1
+    if width % 2 == 0:
+        copies[-1] = 1
+    # Diagonal frequencies lie on the bins' edges: segfit's formula, so the same bin.
+    bins = np.minimum(radius / np.sqrt(0.5) * 1024, 1023).astype(np.intp).ravel()
+    rings = np.rint(radius * min(height, width)).astype(np.intp).ravel()
+    sizes = np.bincount(rings, np.broadcast_to(copies, radius.shape).ravel())
+    return Plane(window, window.sum(), radius, copies, bins, rings, sizes)
+
+
+def planes(image):
+    """The channels of an 8-bit gray or RGB image (an array of H x W or H x W x 3), float32 in 0..1."""
+    image = np.asarray(image)
+    channels = [image] if image.ndim == 2 else [image[..., c] for c in range(3)]
+    return [c.astype(np.float32) / np.float32(255) for c in channels]
+
+
+def luma(planes):
+    """Gray values, in segfit's order of additions."""
+    if len(planes) == 1:
+        return planes[0]
+    red, green, blue = (np.float32(w) * p for w, p in zip((0.299, 0.587, 0.114), planes))
     return red + green + blue
 
 
-def levels(gray, scales=5, smallest=8):
-    """Scale -> level. Only sizes that are divisible by 2 at every scale."""
-    sums, result = gray, {}
-    for scale in range(scales):
-        if min(sums.shape) < smallest:
-            break
-        result[scale] = Level(sums / np.float32(4**scale))
-        if any(n % 2 for n in sums.shape):
-            break
-        sums = (sums[::2, ::2] + sums[::2, 1::2]) + (sums[1::2, ::2] + sums[1::2, 1::2])
-    return result
+def sums(plane):
+    """Sums over blocks of 1, 2, 4, 8 and 16 pixels a side. Only for sizes that are divisible by 2 at every scale."""
+    for scale in range(SCALES):
+        yield plane
+        if min(plane.shape) < 2 * SMALLEST or any(n % 2 for n in plane.shape):
+            return
+        rows = plane[:, ::2] + plane[:, 1::2]
+        plane = rows[::2] + rows[1::2]
+
+
+def levels(gray):
+    """Scale -> level."""
+    return {scale: Level(plane / np.float32(4**scale)) for scale, plane in enumerate(sums(gray))}
+
+
+def slope(x, y):
+    """Of the least-squares line."""
+    x, y = x - x.mean(), y - y.mean()
+    return (x @ y) / (x @ x)
 
 
 def jpeg(level):
-    file = io.BytesIO()
-    Image.fromarray(level.bytes).save(file, "JPEG", quality=80)
-    return file.tell() / level.bytes.size
+    return len(level.jpeg) / level.bytes.size
+
+
+def jpeg_scan(level):
+    """After the header of the scan (10 bytes), before the marker of the end (2)."""
+    return (len(level.jpeg) - level.jpeg.index(b"\xff\xda") - 12) / level.bytes.size
+
+
+def png(level):
+    height, width = level.bytes.shape
+    rows = np.full((height, 1 + width), 2, np.uint8)
+    rows[0, 1:] = level.bytes[0]
+    np.subtract(level.bytes[1:], level.bytes[:-1], out=rows[1:, 1:])
+    encoder = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return (len(encoder.compress(rows)) + len(encoder.flush())) / level.bytes.size
 
 
 def entropy(level):
-    share = np.bincount(level.bytes.ravel(), minlength=256) / level.bytes.size
-    share = share[share > 0]
+    share = level.histogram[level.histogram > 0] / level.bytes.size
     return -(share * np.log2(share)).sum()
 
 
 def edge(level):
-    return (level.gradient >= np.float32(0.4)).mean()
+    return np.count_nonzero(level.gradient >= np.float32(0.4)) / level.gradient.size
 
 
 def si_mean(level):
@@ -100,96 +188,89 @@ def si_mean(level):
 
 
 def si_rms(level):
-    return 255 * np.sqrt((level.gradient.astype(np.float64) ** 2).mean())
+    wide = level.gradient.astype(np.float64)
+    return 255 * np.sqrt(np.vdot(wide, wide) / wide.size)
 
 
 def canny(level):
-    return level.edges[1:-1, 1:-1].mean()
-
-
-def png(level):
-    rows = level.bytes.copy()
-    rows[1:] -= level.bytes[:-1]
-    filtered = np.hstack([np.full((len(rows), 1), 2, np.uint8), rows])
-    encoder = zlib.compressobj(6, zlib.DEFLATED, -15)
-    return len(encoder.compress(filtered.tobytes()) + encoder.flush()) / level.bytes.size
+    height, width = level.edges.shape
+    return np.count_nonzero(level.edges) / ((height - 2) * (width - 2))
 
 
 def delentropy(level):
-    values = level.bytes.astype(np.int64)
-    dx, dy = values[1:-1, 2:] - values[1:-1, :-2], values[2:, 1:-1] - values[:-2, 1:-1]
-    counts = np.unique(1000 * dx + dy, return_counts=True)[1]
-    share = counts / counts.sum()
-    return -0.5 * (share * np.log2(share)).sum()
+    values = level.bytes.astype(np.int32)
+    joint = 511 * (values[1:-1, 2:] - values[1:-1, :-2]) + (values[2:, 1:-1] - values[:-2, 1:-1])
+    joint = np.sort(joint, axis=None)
+    starts = np.flatnonzero(np.concatenate([[True], joint[1:] != joint[:-1], [True]]))
+    sizes = np.bincount(np.diff(starts))  # how many gradients occur once, twice, ...
+    count = np.flatnonzero(sizes)
+    return max(0.5 * (np.log2(joint.size) - (sizes[count] * count * np.log2(count)).sum() / joint.size), 0.0)
 
 
 def spectral_slope(level):
-    n = min(level.gray.shape)
-    if np.ptp(level.gray) == 0:
+    if level.power is None:
         return None
-    ring = np.rint(level.radius * n).astype(int).ravel()
-    count = np.bincount(ring)
-    power = np.bincount(ring, level.power.ravel())
-    k = np.array([k for k in range(2, n // 2 + 1) if power[k] > 0])
-    return np.polyfit(np.log(k / n), np.log(power[k] / count[k]), 1)[0] if len(k) > 2 else None
+    plane, n = plane_of(*level.gray.shape), min(level.gray.shape)
+    power = np.bincount(plane.rings, level.power.ravel())
+    k = np.arange(2, n // 2 + 1)
+    k = k[power[k] > 0]
+    return slope(np.log(k / n), np.log(power[k] / plane.ring_sizes[k])) if len(k) > 2 else None
 
 
 def mean_frequency(level):
-    if np.ptp(level.gray) == 0:
+    if level.power is None:
         return None
-    return (level.power * level.radius)[level.radius > 0].sum() / level.power.sum()
+    return np.vdot(level.power, plane_of(*level.gray.shape).radius) / level.power.sum()
 
 
 def median_frequency(level):
-    """Interpolated within 1024 bins up to sqrt(1/2). Diagonal frequencies lie on the bins' edges: same formula, same bin."""
-    if np.ptp(level.gray) == 0:
+    """Interpolated within the bins."""
+    if level.power is None:
         return None
-    bins = np.minimum(level.radius / np.sqrt(0.5) * 1024, 1023).astype(int)
-    share = np.bincount(bins.ravel(), level.power.ravel(), minlength=1024)
+    share = np.bincount(plane_of(*level.gray.shape).bins, level.power.ravel(), minlength=1024)
     below = np.concatenate([[0], np.cumsum(share)])
     return np.interp(below[-1] / 2, below, np.arange(1025)) * np.sqrt(0.5) / 1024
 
 
-def cooccurrence(name):
-    def measure(level):
-        from skimage.feature import graycoprops
-
-        if name == "correlation" and level.bytes.min() // 8 == level.bytes.max() // 8:
-            return None
-        return graycoprops(level.cooccurrence, name).mean()
-
-    return measure
-
-
 def local_deviation(level):
-    """Every window by itself: exact, where means of squares would cancel."""
-    windows = np.lib.stride_tricks.sliding_window_view(level.bytes.astype(np.float64), (5, 5))
-    return windows.std(axis=(2, 3)).mean()
+    """From sums over windows of 5 x 5, in integers, because means of squares would cancel."""
+
+    def window_sums(plane):
+        rows = plane[:-4] + plane[1:-3] + plane[2:-2] + plane[3:-1] + plane[4:]
+        return rows[:, :-4] + rows[:, 1:-3] + rows[:, 2:-2] + rows[:, 3:-1] + rows[:, 4:]
+
+    values = level.bytes.astype(np.int32)
+    total = window_sums(values)
+    return np.sqrt(25 * window_sums(values * values) - total * total).mean() / 25
 
 
 def fractal_dimension(level):
-    side, counts = 1, []
-    while 4 * side <= min(level.edges.shape):
-        height, width = (-(-n // side) * side for n in level.edges.shape)
-        padded = np.zeros((height, width), bool)
-        padded[: level.edges.shape[0], : level.edges.shape[1]] = level.edges
-        counts.append(padded.reshape(height // side, side, width // side, side).any(axis=(1, 3)).sum())
-        side *= 2
+    boxes, counts = level.edges, [np.count_nonzero(level.edges)]
+    for _ in range(min(level.edges.shape).bit_length() - 3):
+        boxes = boxes[::2] | boxes[1::2]
+        boxes = boxes[:, ::2] | boxes[:, 1::2]
+        counts.append(np.count_nonzero(boxes))
     if len(counts) < 3 or counts[0] == 0:
         return None
-    return -np.polyfit(np.arange(len(counts)), np.log2(counts), 1)[0]
+    return -slope(np.arange(len(counts)), np.log2(counts))
 
 
 def noise(level):
     f = level.gray.astype(np.float64)
-    second = f[:, :-2] - 2 * f[:, 1:-1] + f[:, 2:]
-    second = second[:-2] - 2 * second[1:-1] + second[2:]
-    return 255 * np.sqrt(np.pi / 2) * np.abs(second).mean() / 6
+    second = f[:-2] + f[2:]
+    second -= 2 * f[1:-1]
+    second = second[:, :-2] + second[:, 2:] - 2 * second[:, 1:-1]
+    return 255 * np.sqrt(np.pi / 2) * np.abs(second, out=second).mean() / 6
+
+
+def texture(name):
+    return lambda level: level.texture[name]
 
 
 # Need only NumPy and Pillow.
 PLAIN = {
     "jpeg": jpeg,
+    "jpeg_scan": jpeg_scan,
     "png": png,
     "entropy": entropy,
     "delentropy": delentropy,
@@ -201,14 +282,11 @@ PLAIN = {
     "spectral_slope": spectral_slope,
     "local_deviation": local_deviation,
     "noise": noise,
+    "glcm_contrast": texture("contrast"),
+    "glcm_homogeneity": texture("homogeneity"),
+    "glcm_energy": texture("energy"),
+    "glcm_correlation": texture("correlation"),
 }
 
 # Need scikit-image as well.
-ALL = PLAIN | {
-    "canny": canny,
-    "fractal_dimension": fractal_dimension,
-    "glcm_contrast": cooccurrence("contrast"),
-    "glcm_homogeneity": cooccurrence("homogeneity"),
-    "glcm_energy": cooccurrence("energy"),
-    "glcm_correlation": cooccurrence("correlation"),
-}
+ALL = PLAIN | {"canny": canny, "fractal_dimension": fractal_dimension}
