@@ -34,7 +34,7 @@ const GAUSS: [f64; 5] = [
 ///
 /// ```
 /// use segfit::complexity::{canny_density, canny_edges};
-/// let step: Vec<f32> = (0..256).map(|i| if i % 16 < 8 { 0.2 } else { 0.8 }).collect();
+/// let step: Vec<f32> = (0..256).map(|i| if i % 16 < 8 { 0.25 } else { 0.75 }).collect();
 /// assert_eq!(canny_density(&canny_edges(&step, 16, 16), 16, 16), Some(2.0 / 14.0), "both sides of the step");
 /// ```
 ///
