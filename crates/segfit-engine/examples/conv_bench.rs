@@ -116,10 +116,8 @@ fn main() {
             "many. The last columns: the form that the rule chooses, and its time for the faster form's (with packing"
         );
         println!("in training).\n");
-        println!(
-            "| batch, in, out, side | direct | Winograd | ratio | packs | packs | error | inference | training |\n{}",
-            "|---|---|---|---|---|---|---|---|---|"
-        );
+        println!("| batch, in, out, side | direct | Winograd | ratio | packs | packs | error | inference | training |");
+        println!("|---|---|---|---|---|---|---|---|---|");
         for shape in COMPARED {
             if arguments.get(4).is_none_or(|o| format!("{shape:?}").contains(o.as_str())) {
                 compare(isa, *shape, number(2, 20));
