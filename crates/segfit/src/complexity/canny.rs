@@ -34,8 +34,8 @@ const GAUSS: [f64; 5] = [
 ///
 /// ```
 /// use segfit::complexity::{canny_density, canny_edges};
-/// let step: Vec<f32> = (0..256).map(|i| if i % 16 < 8 { 0.25 } else { 0.75 }).collect();
-/// assert_eq!(canny_density(&canny_edges(&step, 16, 16), 16, 16), Some(2.0 / 14.0), "both sides of the step");
+/// let step: Vec<f32> = (0..256).map(|i| [0.2, 0.5, 0.8][usize::from(i % 16 > 6) + usize::from(i % 16 > 7)]).collect();
+/// assert_eq!(canny_density(&canny_edges(&step, 16, 16), 16, 16), Some(1.0 / 14.0), "the column in the middle");
 /// ```
 ///
 /// Source: edge density as an image complexity, Mack and Oliva 2004.
@@ -54,7 +54,7 @@ pub fn canny_density(edges: &[bool], height: usize, width: usize) -> Option<f64>
 /// 2. gx, gy are the Sobel gradient (not normalised), m = sqrt(gx^2 + gy^2).
 /// 3. A pixel remains when m is at least [`CANNY_LOW`] and not below the two values of m one step along and against the
 ///    gradient; these are interpolated linearly between the axis and the diagonal next to the gradient. Two equal pixels
-///    side by side both remain: a step between two columns is two pixels wide.
+///    side by side both remain.
 /// 4. Of the 8-connected remains, those are edges that hold a pixel of at least [`CANNY_HIGH`].
 ///
 /// The outermost pixels are never edges. No pixel is below 3 x 3. See [`canny_density`] for an example.
