@@ -267,13 +267,13 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0, help="time of each timing of the peers, about")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of results.md and results.json")
-    parser.add_argument("--update", action="store_true", help="measure --points only, and keep the other points of results.json")
+    parser.add_argument("--update", action="store_true", help="measure --points with --engines only, and keep all else of results.json")
     args = parser.parse_args()
     for point in args.points:
         parse_point(point)
     kept = json.loads((args.out / "results.json").read_text()) if args.update else {"points": {}}
     rows, loads = collect(args)
-    rows = {point: rows.get(point, kept["points"].get(point)) for point in [*kept["points"], *rows]}
+    rows = {point: kept["points"].get(point, {}) | rows.get(point, {}) for point in [*kept["points"], *rows]}
     if args.update:
         loads += [kept["machine"]["load_low"], kept["machine"]["load_high"]]
     machine = {"date": datetime.date.today().isoformat(), "cpu": cpu_name(), "cores": os.cpu_count(), "versions": versions(args)}
