@@ -1,5 +1,7 @@
 //! Canny's edges: thin, connected outlines.
 
+use std::cell::RefCell;
+
 use super::{Measure, Pyramid, pyramid};
 
 pub(super) const CANNY: Measure = Measure {
@@ -66,21 +68,70 @@ pub fn canny_edges(gray: &[f32], height: usize, width: usize) -> Vec<bool> {
     if height < 3 || width < 3 || gray.len() != height * width {
         return vec![false; gray.len()];
     }
-    let (gx, gy) = gradient(&smoothed(gray, height, width), height, width);
-    let magnitude: Vec<f64> = gx.iter().zip(&gy).map(|(x, y)| (y * y + x * x).sqrt()).collect();
-    let mut thin = vec![false; gray.len()];
+    PLANES.with_borrow_mut(|planes| {
+        planes.fill(gray, height, width);
+        planes.edges(height, width)
+    })
+}
+
+thread_local! {
+    static PLANES: RefCell<Planes> = RefCell::new(Planes::default());
+}
+
+/// Planes of the image's size, kept from image to image: to ask the system for them anew costs as much as to fill them.
+#[derive(Default)]
+struct Planes {
+    gray: Vec<f64>,
+    smoothed: Vec<f64>,
+    gx: Vec<f64>,
+    gy: Vec<f64>,
+    magnitude: Vec<f64>,
+}
+
+impl Planes {
+    fn fill(&mut self, gray: &[f32], height: usize, width: usize) {
+        self.gray.clear();
+        self.gray.extend(gray.iter().map(|&v| f64::from(v)));
+        self.smoothed.resize(gray.len(), 0.0);
+        smooth(&self.gray, &mut self.smoothed, height, width);
+        gradient(&self.smoothed, height, width, &mut self.gx, &mut self.gy);
+        self.magnitude.clear();
+        self.magnitude.extend(self.gx.iter().zip(&self.gy).map(|(x, y)| (y * y + x * x).sqrt()));
+    }
+
+    fn edges(&self, height: usize, width: usize) -> Vec<bool> {
+        thinned(&self.magnitude, &self.gx, &self.gy, height, width)
+    }
+}
+
+/// The edges of a gradient: its ridges that are or continue strong ones.
+fn thinned(magnitude: &[f64], gx: &[f64], gy: &[f64], height: usize, width: usize) -> Vec<bool> {
+    let mut thin = vec![false; magnitude.len()];
     let mut strong = Vec::new();
+    let mut candidates = Vec::with_capacity(width);
     for y in 1..height - 1 {
-        for i in y * width + 1..(y + 1) * width - 1 {
-            if magnitude[i] >= CANNY_LOW && is_ridge(&magnitude, gx[i], gy[i], i, width) {
-                thin[i] = true;
-                if magnitude[i] >= CANNY_HIGH {
-                    strong.push(i);
-                }
+        at_least_low(&magnitude[y * width..(y + 1) * width], &mut candidates);
+        for i in candidates.iter().map(|&x| y * width + x as usize) {
+            thin[i] = is_ridge(magnitude, gx[i], gy[i], i, width);
+            if thin[i] & (magnitude[i] >= CANNY_HIGH) {
+                strong.push(i);
             }
         }
     }
     connected(&mut thin, strong, width)
+}
+
+/// The columns of a row, but for the first and the last, whose magnitude is at least [`CANNY_LOW`].
+fn at_least_low(row: &[f64], columns: &mut Vec<u32>) {
+    columns.clear();
+    columns.resize(row.len(), 0);
+    let mut count = 0;
+    for (x, &m) in row.iter().enumerate().skip(1).take(row.len() - 2) {
+        // Always written, and counted where it holds: a branch would be guessed wrongly for every other pixel of texture.
+        columns[count] = x as u32;
+        count += usize::from(m >= CANNY_LOW);
+    }
+    columns.truncate(count);
 }
 
 /// Whether the magnitude has no larger neighbour across the edge.
@@ -88,31 +139,30 @@ fn is_ridge(magnitude: &[f64], gx: f64, gy: f64, at: usize, width: usize) -> boo
     let right = if gx > 0.0 { 1 } else { -1 };
     let down = if gy > 0.0 { width as isize } else { -(width as isize) };
     let (x, y) = (gx.abs(), gy.abs());
-    let (axis, share) = if y > x { (down, x / y) } else { (right, y / x) };
-    let diagonal = right + down;
+    let axis = if y > x { down } else { right };
+    let share = x.min(y) / x.max(y);
     let value = |step: isize| magnitude[at.wrapping_add_signed(step)];
-    let between = |sign: isize| value(sign * diagonal) * share + value(sign * axis) * (1.0 - share);
-    between(1) <= magnitude[at] && between(-1) <= magnitude[at]
+    let between = |axis: isize, diagonal: isize| value(diagonal) * share + value(axis) * (1.0 - share);
+    // Both sides are always looked at: texture gives no branch to guess.
+    (between(axis, right + down) <= magnitude[at]) & (between(-axis, -right - down) <= magnitude[at])
 }
 
 /// The part of `thin` that is 8-connected to a pixel of `strong`. No pixel of `thin` lies at the border.
 fn connected(thin: &mut [bool], mut strong: Vec<usize>, width: usize) -> Vec<bool> {
     let mut edges = vec![false; thin.len()];
+    strong.iter().for_each(|&i| thin[i] = false);
     while let Some(i) = strong.pop() {
-        if std::mem::take(&mut thin[i]) {
-            edges[i] = true;
-            for row in [i - width, i, i + width] {
-                strong.extend((row - 1..=row + 1).filter(|&j| thin[j]));
-            }
+        edges[i] = true;
+        for row in [i - width, i, i + width] {
+            // Taken when it is found, so that every pixel waits only once.
+            strong.extend((row - 1..=row + 1).filter(|&j| std::mem::take(&mut thin[j])));
         }
     }
     edges
 }
 
 /// The image under the Gaussian, down the columns and then along the rows.
-fn smoothed(gray: &[f32], height: usize, width: usize) -> Vec<f64> {
-    let gray: Vec<f64> = gray.iter().map(|&v| f64::from(v)).collect();
-    let mut out = vec![0.0; gray.len()];
+fn smooth(gray: &[f64], out: &mut [f64], height: usize, width: usize) {
     let mut padded = vec![0.0; width + 8];
     for (y, line) in out.chunks_mut(width).enumerate() {
         let row = |k: usize| &gray[(y + k).saturating_sub(4).min(height - 1) * width..][..width];
@@ -122,30 +172,32 @@ fn smoothed(gray: &[f32], height: usize, width: usize) -> Vec<f64> {
         padded[width + 4..].fill(last);
         weighted(line, std::array::from_fn(|k| &padded[k..k + width]));
     }
-    out
 }
 
 /// The Gaussian mean of nine lines, the outer ones added first.
 fn weighted(out: &mut [f64], lines: [&[f64]; 9]) {
-    let lines = lines.map(|line| &line[..out.len()]);
-    for (x, sum) in out.iter_mut().enumerate() {
-        *sum = lines[4][x] * GAUSS[0];
-        for k in (1..=4).rev() {
-            *sum += (lines[4 - k][x] + lines[4 + k][x]) * GAUSS[k];
-        }
+    let n = out.len();
+    let [a, b, c, d, e, f, g, h, i] = lines.map(|line| &line[..n]);
+    for x in 0..n {
+        let sum = e[x] * GAUSS[0] + (a[x] + i[x]) * GAUSS[4];
+        let sum = sum + (b[x] + h[x]) * GAUSS[3];
+        let sum = sum + (c[x] + g[x]) * GAUSS[2];
+        out[x] = sum + (d[x] + f[x]) * GAUSS[1];
     }
 }
 
 /// Sobel's gx and gy at all pixels, the outermost pixels repeated outside.
-fn gradient(plane: &[f64], height: usize, width: usize) -> (Vec<f64>, Vec<f64>) {
-    let (mut gx, mut gy) = (Vec::with_capacity(plane.len()), Vec::with_capacity(plane.len()));
+fn gradient(plane: &[f64], height: usize, width: usize, gx: &mut Vec<f64>, gy: &mut Vec<f64>) {
+    gx.clear();
+    gy.clear();
     let (mut sums, mut differences) = (vec![0.0; width + 2], vec![0.0; width + 2]);
     for y in 0..height {
         let row = |y: usize| &plane[y * width..(y + 1) * width];
         let (a, b, c) = (row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1)));
-        for x in 0..width {
-            sums[x + 1] = b[x] * 2.0 + (a[x] + c[x]);
-            differences[x + 1] = c[x] - a[x];
+        let inner = sums[1..=width].iter_mut().zip(&mut differences[1..=width]);
+        for ((sum, difference), ((a, b), c)) in inner.zip(a.iter().zip(b).zip(c)) {
+            *sum = b * 2.0 + (a + c);
+            *difference = c - a;
         }
         for line in [&mut sums, &mut differences] {
             (line[0], line[width + 1]) = (line[1], line[width]);
@@ -154,7 +206,6 @@ fn gradient(plane: &[f64], height: usize, width: usize) -> (Vec<f64>, Vec<f64>) 
         gx.extend(sums[2..].iter().zip(&sums).map(|(after, before)| after - before));
         gy.extend((0..width).map(|x| here[x] * 2.0 + (left[x] + right[x])));
     }
-    (gx, gy)
 }
 
 #[cfg(test)]

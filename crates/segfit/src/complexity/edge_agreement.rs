@@ -45,10 +45,12 @@ pub fn edge_agreement(gradient: &[f32], classes: &[u8], height: usize, width: us
         let start = (y + 1) * width + 1;
         edges[start..start + width - 2].iter_mut().zip(row).for_each(|(e, &g)| *e = u8::from(g >= EDGE_THRESHOLD));
     }
-    let all = |map: &[u8]| map.iter().map(|&v| u64::from(v)).sum::<u64>();
+    // Up to 255 pixels are counted in a byte.
+    let all = |map: &[u8]| map.chunks(255).map(|part| u64::from(part.iter().sum::<u8>())).sum::<u64>();
     let near = |map: &[u8], other: &[u8]| {
         let wide = within_two(other, height, width);
-        map.iter().zip(&wide).map(|(&a, &b)| u64::from(a & b)).sum::<u64>()
+        let both = |(a, b): (&[u8], &[u8])| u64::from(a.iter().zip(b).map(|(&a, &b)| a & b).sum::<u8>());
+        map.chunks(255).zip(wide.chunks(255)).map(both).sum::<u64>()
     };
     let (boundaries, edge_count) = (all(&boundary), all(&edges));
     if boundaries == 0 {

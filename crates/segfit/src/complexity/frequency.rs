@@ -1,7 +1,9 @@
 //! Spatial frequency: how fine the structures are that hold the image's power.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
+use std::rc::Rc;
 
 use rustfft::FftPlanner;
 use rustfft::num_complex::Complex64;
@@ -59,8 +61,33 @@ pub(super) struct PowerSpectrum {
     pub height: usize,
     /// Columns of the image.
     pub width: usize,
-    /// Squared magnitude at the horizontal frequencies 0 to width / 2; column by column, `height` values each.
+    /// Squared magnitude at the horizontal frequencies 0 to width / 2, times the number of times that the frequency occurs
+    /// in the whole plane (the other half is the mirror image of this one); column by column, `height` values each.
     half: Vec<f64>,
+    places: Rc<Places>,
+}
+
+/// Where the frequencies of the half plane of one size count, in the order of the powers.
+#[derive(Debug)]
+struct Places {
+    /// Cycles per pixel.
+    radii: Vec<f64>,
+    /// Bins of the median.
+    bins: Vec<u16>,
+    /// Rings of one cycle per smaller side, by the nearest radius.
+    rings: Vec<u32>,
+}
+
+impl Places {
+    fn new(height: usize, width: usize) -> Self {
+        let (rows, columns) = (squared_frequencies(height), squared_frequencies(width));
+        let n = height.min(width);
+        let radii: Vec<f64> =
+            columns[..=width / 2].iter().flat_map(|fx| rows.iter().map(move |fy| (fy + fx).sqrt())).collect();
+        let bin = |r: &f64| ((r / FRAC_1_SQRT_2 * BINS as f64) as usize).min(BINS - 1) as u16;
+        let ring = |r: &f64| ((r * n as f64).round() as usize).min(n) as u32;
+        Self { bins: radii.iter().map(bin).collect(), rings: radii.iter().map(ring).collect(), radii }
+    }
 }
 
 impl PowerSpectrum {
@@ -69,30 +96,47 @@ impl PowerSpectrum {
         if height.min(width) < 8 || gray.len() != height * width {
             return None;
         }
-        let half = half_power(&windowed(gray, height, width)?, height, width);
-        Some(Self { height, width, half })
+        if gray.iter().all(|&v| v == gray[0]) {
+            return None;
+        }
+        TABLES.with_borrow_mut(|tables| {
+            window(gray, height, width, &mut tables.rows);
+            let half = tables.half_power(height, width);
+            Some(Self { height, width, half, places: tables.places(height, width) })
+        })
     }
 
-    /// Calls `take(power, radius, copies)` for every frequency of the half plane: its radius in cycles per pixel, and how
-    /// often it occurs in the whole plane (the other half is the mirror image of this one).
-    pub fn for_each(&self, mut take: impl FnMut(f64, f64, f64)) {
-        let (rows, columns) = (squared_frequencies(self.height), squared_frequencies(self.width));
-        for (x, column) in self.half.chunks(self.height).enumerate() {
-            let copies = if x == 0 || 2 * x == self.width { 1.0 } else { 2.0 };
-            for (&power, fy) in column.iter().zip(&rows) {
-                take(power, (fy + columns[x]).sqrt(), copies);
+    /// The sum of the power in rings, and the number of frequencies in them, both over the whole plane. With n the smaller
+    /// side, ring k holds the frequencies whose radius is nearest to k / n cycles per pixel; k is 0 to n, the last takes
+    /// what is beyond.
+    pub fn rings(&self) -> Vec<(f64, f64)> {
+        let mut rings = vec![(0.0, 0.0); self.height.min(self.width) + 1];
+        let columns = self.half.chunks(self.height).zip(self.places.rings.chunks(self.height));
+        for (x, (powers, places)) in columns.enumerate() {
+            let copies = copies(x, self.width);
+            for (power, &ring) in powers.iter().zip(places) {
+                let (sum, count) = &mut rings[ring as usize];
+                *sum += power;
+                *count += copies;
             }
         }
+        rings
     }
+}
+
+/// How often the frequencies of a column of the half plane occur in the whole plane.
+fn copies(x: usize, width: usize) -> f64 {
+    if x == 0 || 2 * x == width { 1.0 } else { 2.0 }
 }
 
 pub(super) fn summary(spectrum: &PowerSpectrum) -> Option<Spectrum> {
     let mut bins = vec![0.0; BINS];
     let mut weighted = 0.0;
-    spectrum.for_each(|power, radius, copies| {
-        bins[((radius / FRAC_1_SQRT_2 * BINS as f64) as usize).min(BINS - 1)] += copies * power;
-        weighted += copies * power * radius;
-    });
+    let places = &spectrum.places;
+    for ((power, radius), &bin) in spectrum.half.iter().zip(&places.radii).zip(&places.bins) {
+        bins[usize::from(bin)] += power;
+        weighted += power * radius;
+    }
     let total: f64 = bins.iter().sum();
     (total > 0.0).then(|| Spectrum { median: median(&bins, total), mean: weighted / total })
 }
@@ -118,37 +162,87 @@ fn hann(n: usize) -> Vec<f64> {
     (0..n).map(|i| (TAU / 2.0 * (i as f64 + 0.5) / n as f64).sin().powi(2)).collect()
 }
 
-/// The image times the window, with zero sum; `None` for a constant image.
-fn windowed(gray: &[f32], height: usize, width: usize) -> Option<Vec<f64>> {
+/// The image times the window, with zero sum; two rows at a time, as the real and the imaginary part of a row of complex
+/// values (an odd last row beside zeros).
+fn window(gray: &[f32], height: usize, width: usize, out: &mut Vec<Complex64>) {
     let (rows, columns) = (hann(height), hann(width));
-    let window: Vec<f64> = rows.iter().flat_map(|r| columns.iter().map(move |c| r * c)).collect();
-    let first = gray[0];
-    if gray.iter().all(|&v| v == first) {
-        return None;
+    let mut sums = vec![0.0; width];
+    for (row, r) in gray.chunks(width).zip(&rows) {
+        sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += r * f64::from(v));
     }
-    let sum: f64 = gray.iter().zip(&window).map(|(&v, w)| f64::from(v) * w).sum();
-    let mean = sum / window.iter().sum::<f64>();
-    Some(gray.iter().zip(&window).map(|(&v, w)| (f64::from(v) - mean) * w).collect())
+    let weights = rows.iter().sum::<f64>() * columns.iter().sum::<f64>();
+    let mean = sums.iter().zip(&columns).map(|(sum, c)| sum * c).sum::<f64>() / weights;
+    let zeros = vec![0.0; width];
+    out.clear();
+    for (pair, r) in gray.chunks(2 * width).zip(rows.chunks(2)) {
+        let (upper, lower) = pair.split_at(width);
+        let (lower, weight) = if lower.is_empty() { (&zeros[..], 0.0) } else { (lower, r[1]) };
+        out.extend(upper.iter().zip(lower).zip(&columns).map(|((&a, &b), c)| {
+            Complex64::new((f64::from(a) - mean) * (r[0] * c), (f64::from(b) - mean) * (weight * c))
+        }));
+    }
+}
+
+/// Tables by size, computed once per thread, and planes that are kept from image to image.
+struct Tables {
+    planner: FftPlanner<f64>,
+    places: HashMap<(usize, usize), Rc<Places>>,
+    /// The image, see [`window`].
+    rows: Vec<Complex64>,
+    /// Its transform along the rows, by column.
+    columns: Vec<Complex64>,
+}
+
+/// The places of at most so many sizes are kept: several pyramids.
+const SIZES: usize = 32;
+
+impl Tables {
+    /// Squared magnitude of the two-dimensional Fourier transform at the horizontal frequencies 0 to width / 2, times their
+    /// [`copies`]; column by column, `height` values each.
+    fn half_power(&mut self, height: usize, width: usize) -> Vec<f64> {
+        let (row_fft, column_fft) = (self.planner.plan_fft_forward(width), self.planner.plan_fft_forward(height));
+        let zero = Complex64::new(0.0, 0.0);
+        let mut scratch = vec![zero; row_fft.get_inplace_scratch_len().max(column_fft.get_inplace_scratch_len())];
+        let stride = height + GAP;
+        self.columns.resize(stride * (width / 2 + 1), zero);
+        for (y, row) in self.rows.chunks_mut(width).enumerate() {
+            row_fft.process_with_scratch(row, &mut scratch);
+            for (x, column) in self.columns.chunks_mut(stride).enumerate() {
+                // Row a + ib has the transform A + iB, with A and B those of real rows: A(-x) is the conjugate of A(x).
+                let (right, left) = (row[x], row[if x == 0 { 0 } else { width - x }].conj());
+                let (a, b) = ((right + left) * 0.5, (right - left) * 0.5);
+                // Below an odd last row is the gap.
+                column[2 * y] = a;
+                column[2 * y + 1] = Complex64::new(b.im, -b.re);
+            }
+        }
+        let mut half = Vec::with_capacity(height * (width / 2 + 1));
+        for (x, column) in self.columns.chunks_mut(stride).enumerate() {
+            column_fft.process_with_scratch(&mut column[..height], &mut scratch);
+            half.extend(column[..height].iter().map(|z| z.norm_sqr() * copies(x, width)));
+        }
+        half
+    }
+
+    fn places(&mut self, height: usize, width: usize) -> Rc<Places> {
+        if self.places.len() >= SIZES && !self.places.contains_key(&(height, width)) {
+            self.places.clear();
+        }
+        Rc::clone(self.places.entry((height, width)).or_insert_with(|| Rc::new(Places::new(height, width))))
+    }
 }
 
 thread_local! {
-    static PLANNER: RefCell<FftPlanner<f64>> = RefCell::new(FftPlanner::new());
+    static TABLES: RefCell<Tables> = RefCell::new(Tables {
+        planner: FftPlanner::new(),
+        places: HashMap::new(),
+        rows: Vec::new(),
+        columns: Vec::new(),
+    });
 }
 
-/// Squared magnitude of the two-dimensional Fourier transform at the horizontal frequencies 0 to width / 2; column by
-/// column, `height` values each.
-fn half_power(plane: &[f64], height: usize, width: usize) -> Vec<f64> {
-    let (row_fft, column_fft) = PLANNER.with(|planner| {
-        let mut planner = planner.borrow_mut();
-        (planner.plan_fft_forward(width), planner.plan_fft_forward(height))
-    });
-    let mut rows: Vec<Complex64> = plane.iter().map(|&v| Complex64::new(v, 0.0)).collect();
-    row_fft.process(&mut rows);
-    let column = |x: usize| rows.iter().skip(x).step_by(width);
-    let mut columns: Vec<Complex64> = (0..=width / 2).flat_map(column).copied().collect();
-    column_fft.process(&mut columns);
-    columns.iter().map(Complex64::norm_sqr).collect()
-}
+/// Between the columns in memory, so that those of 2^k rows do not compete for the same lines of the cache.
+const GAP: usize = 4;
 
 #[cfg(test)]
 mod tests {

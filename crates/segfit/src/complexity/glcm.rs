@@ -41,9 +41,6 @@ pub(super) const CORRELATION: Measure = Measure {
 /// Gray levels of the matrix: 8 of the 256 values each.
 const LEVELS: usize = 32;
 
-/// The four directions as steps down and right: 0, 45, 90 and 135 degrees.
-const STEPS: [(usize, isize); 4] = [(0, 1), (1, 1), (1, 0), (1, -1)];
-
 /// Texture of an image, each the mean over four directions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Texture {
@@ -79,7 +76,7 @@ pub fn texture(gray: &[u8], height: usize, width: usize) -> Option<Texture> {
         return None;
     }
     let levels: Vec<u8> = gray.iter().map(|v| v / (256 / LEVELS) as u8).collect();
-    let all = STEPS.map(|step| of_pairs(&pairs(&levels, width, step)));
+    let all = pairs(&levels, width).map(|counts| of_pairs(&counts));
     let mean = |of: fn(&Texture) -> f64| all.iter().map(of).sum::<f64>() / 4.0;
     let correlations: Option<Vec<f64>> = all.iter().map(|t| t.correlation).collect();
     Some(Texture {
@@ -93,36 +90,60 @@ pub fn texture(gray: &[u8], height: usize, width: usize) -> Option<Texture> {
 /// Number of pairs of each two levels, the first pixel's first.
 type Counts = [[u32; LEVELS]; LEVELS];
 
-fn pairs(levels: &[u8], width: usize, (down, right): (usize, isize)) -> Counts {
-    let mut counts = [[0; LEVELS]; LEVELS];
-    let first = usize::from(right < 0);
-    let length = width - right.unsigned_abs();
-    for (row, other) in levels.chunks(width).zip(levels.chunks(width).skip(down)) {
-        let other = &other[first.wrapping_add_signed(right)..];
-        for (&i, &j) in row[first..first + length].iter().zip(other) {
-            counts[usize::from(i) % LEVELS][usize::from(j) % LEVELS] += 1;
+/// The pairs of the four directions, 0, 45, 90 and 135 degrees: to the right, down and right, down, down and left.
+fn pairs(levels: &[u8], width: usize) -> [Counts; 4] {
+    // One pass for all directions: each has its own cells, so that no addition waits for the one before.
+    let mut all = [[[0; LEVELS]; LEVELS]; 4];
+    let mut count = |direction: usize, i: u8, j: u8| {
+        all[direction][usize::from(i) % LEVELS][usize::from(j) % LEVELS] += 1;
+    };
+    let rows: Vec<&[u8]> = levels.chunks(width).collect();
+    for neighbours in rows.windows(2) {
+        let (row, below) = (neighbours[0], neighbours[1]);
+        for (here, low) in row.windows(2).zip(below.windows(2)) {
+            count(0, here[0], here[1]);
+            count(1, here[0], low[1]);
+            count(2, here[0], low[0]);
+            count(3, here[1], low[0]);
         }
+        count(2, row[width - 1], below[width - 1]);
     }
-    counts
+    for last in rows[rows.len() - 1].windows(2) {
+        count(0, last[0], last[1]);
+    }
+    all
 }
 
-/// The texture of one direction. Sums over pairs both ways are taken over one way where p(i, j) and p(j, i) weigh alike.
+/// The texture of one direction, from pairs both ways.
 fn of_pairs(counts: &Counts) -> Texture {
-    let cells = || (0..LEVELS * LEVELS).map(|c| (c / LEVELS, c % LEVELS));
-    let sum = |of: &dyn Fn(f64, f64) -> f64| {
-        let term = |(i, j): (usize, usize)| f64::from(counts[i][j]) * of(i as f64, j as f64);
-        cells().map(term).sum::<f64>()
+    // Pairs by their first level and by the difference of their levels; both are whole numbers.
+    let (mut by_level, mut by_difference) = ([0_u64; LEVELS], [0_u64; LEVELS]);
+    let mut squares = 0.0;
+    for i in 0..LEVELS {
+        by_level[i] += 2 * u64::from(counts[i][i]);
+        by_difference[0] += 2 * u64::from(counts[i][i]);
+        squares += (2.0 * f64::from(counts[i][i])).powi(2);
+        for j in i + 1..LEVELS {
+            let both = u64::from(counts[i][j]) + u64::from(counts[j][i]);
+            by_level[i] += both;
+            by_level[j] += both;
+            by_difference[j - i] += 2 * both;
+            squares += 2.0 * (both as f64).powi(2);
+        }
+    }
+    let n = by_level.iter().sum::<u64>() as f64;
+    let mean_of = |counts: &[u64; LEVELS], of: &dyn Fn(f64) -> f64| {
+        counts.iter().enumerate().map(|(k, &c)| c as f64 * of(k as f64)).sum::<f64>() / n
     };
-    let n = sum(&|_, _| 1.0);
-    let mean = sum(&|i, j| i + j) / (2.0 * n);
-    let variance = sum(&|i, j| (i - mean).powi(2) + (j - mean).powi(2)) / (2.0 * n);
-    let covariance = sum(&|i, j| (i - mean) * (j - mean)) / n;
-    let both_ways = |(i, j): (usize, usize)| f64::from(counts[i][j] + counts[j][i]).powi(2);
+    let mean = mean_of(&by_level, &|i| i);
+    let variance = mean_of(&by_level, &|i| (i - mean).powi(2));
+    let contrast = mean_of(&by_difference, &|d| d * d);
     Texture {
-        contrast: sum(&|i, j| (i - j).powi(2)) / n,
-        homogeneity: sum(&|i, j| 1.0 / (1.0 + (i - j).powi(2))) / n,
-        energy: cells().map(both_ways).sum::<f64>().sqrt() / (2.0 * n),
-        correlation: (variance > 0.0).then(|| covariance / variance),
+        contrast,
+        homogeneity: mean_of(&by_difference, &|d| 1.0 / (1.0 + d * d)),
+        energy: squares.sqrt() / n,
+        // (i - j)^2 has the mean 2 (variance - covariance).
+        correlation: (variance > 0.0).then(|| (variance - contrast / 2.0) / variance),
     }
 }
 
@@ -152,14 +173,14 @@ mod tests {
         // 1 2 3
         // 4 5 6
         let levels = [1, 2, 3, 4, 5, 6];
-        let of = |step| {
-            let counts = pairs(&levels, 3, step);
+        let all = pairs(&levels, 3);
+        let of = |direction: usize| {
             let cells = (0..LEVELS).flat_map(|i| (0..LEVELS).map(move |j| (i, j)));
-            cells.filter(|&(i, j)| counts[i][j] == 1).collect::<Vec<_>>()
+            cells.filter(|&(i, j)| all[direction][i][j] == 1).collect::<Vec<_>>()
         };
-        assert_eq!(of(STEPS[0]), [(1, 2), (2, 3), (4, 5), (5, 6)]);
-        assert_eq!(of(STEPS[1]), [(1, 5), (2, 6)]);
-        assert_eq!(of(STEPS[2]), [(1, 4), (2, 5), (3, 6)]);
-        assert_eq!(of(STEPS[3]), [(2, 4), (3, 5)]);
+        assert_eq!(of(0), [(1, 2), (2, 3), (4, 5), (5, 6)]);
+        assert_eq!(of(1), [(1, 5), (2, 6)]);
+        assert_eq!(of(2), [(1, 4), (2, 5), (3, 6)]);
+        assert_eq!(of(3), [(2, 4), (3, 5)]);
     }
 }

@@ -34,30 +34,46 @@ pub fn local_deviation(gray: &[u8], height: usize, width: usize) -> Option<f64> 
     if height < WINDOW || width < WINDOW || gray.len() != height * width {
         return None;
     }
-    let n = (WINDOW * WINDOW) as u32;
-    let (mut sums, mut squares) = (vec![0_u32; width], vec![0_u32; width]);
+    let n = (WINDOW * WINDOW) as i32;
+    let (mut sums, mut squares) = (vec![0_i32; width], vec![0_i32; width]);
+    let mut spread = vec![0_i32; width + 1 - WINDOW];
     let mut total = 0.0;
-    for y in 0..=height - WINDOW {
-        column_sums(&gray[y * width..(y + WINDOW) * width], &mut sums, &mut squares);
-        let windows = sums.windows(WINDOW).zip(squares.windows(WINDOW));
-        // n^2 times the variance; exact, and at most 25 * 25 * 255^2 < 2^32.
-        let spread = windows.map(|(s, q)| n * q.iter().sum::<u32>() - s.iter().sum::<u32>().pow(2));
-        total += spread.map(|v| f64::from(v).sqrt()).sum::<f64>();
+    for (y, row) in gray.chunks(width).enumerate() {
+        add_row(row, 1, &mut sums, &mut squares);
+        if y + 1 >= WINDOW {
+            let across =
+                |lines: &[i32], x: usize| (lines[x] + lines[x + 4]) + (lines[x + 1] + lines[x + 3]) + lines[x + 2];
+            // n^2 times the variance; exact: the squares are at most 25^2 * 255^2 < 2^31 - 1.
+            for (x, v) in spread.iter_mut().enumerate() {
+                *v = n * across(&squares, x) - across(&sums, x).pow(2);
+            }
+            total += sum_of_roots(&spread);
+            let first = (y + 1 - WINDOW) * width;
+            add_row(&gray[first..first + width], -1, &mut sums, &mut squares);
+        }
     }
     let windows = (height - WINDOW + 1) * (width - WINDOW + 1);
     Some(total / f64::from(n) / windows as f64)
 }
 
-/// Sums of the values and of their squares down the columns of some rows.
-fn column_sums(rows: &[u8], sums: &mut [u32], squares: &mut [u32]) {
-    sums.fill(0);
-    squares.fill(0);
-    for row in rows.chunks(sums.len()) {
-        for ((s, q), &v) in sums.iter_mut().zip(&mut *squares).zip(row) {
-            *s += u32::from(v);
-            *q += u32::from(v) * u32::from(v);
-        }
+/// Adds a row, times `sign`, to the sums of the values and of their squares down the columns.
+fn add_row(row: &[u8], sign: i32, sums: &mut [i32], squares: &mut [i32]) {
+    for ((s, q), &v) in sums.iter_mut().zip(squares).zip(row) {
+        let v = i32::from(v);
+        *s += sign * v;
+        *q += sign * v * v;
     }
+}
+
+/// The sum of the square roots, in eight parts so that they are added side by side.
+fn sum_of_roots(values: &[i32]) -> f64 {
+    let mut sums = [0.0; 8];
+    let parts = values.chunks_exact(sums.len());
+    let rest: f64 = parts.remainder().iter().map(|&v| f64::from(v).sqrt()).sum();
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, &v)| *sum += f64::from(v).sqrt());
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -47,59 +47,116 @@ pub struct Object {
 /// ```
 #[must_use]
 pub fn objects_of(classes: &[u8], height: usize, width: usize) -> Vec<Object> {
-    let (labels, count) = components(classes, height, width);
-    measured(&labels, count, width)
+    measured(&components(classes, height, width))
 }
 
 /// The objects of an instance map: all pixels of one label other than 0 are one object, in the order of their first
 /// pixel. `labels` has `height * width` values.
 #[must_use]
 pub fn objects_by_instance(labels: &[u32], height: usize, width: usize) -> Vec<Object> {
-    let (labels, count) = numbered(&labels[..height * width]);
-    measured(&labels, count, width)
+    measured(&numbered(&labels[..height * width], width))
 }
 
-/// The labels in the order of their first pixel, 1, 2, ... (0 stays), and their number.
-pub(super) fn numbered(labels: &[u32]) -> (Vec<u32>, usize) {
+/// Neighbouring pixels of one row that belong to one object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Row.
+    y: u32,
+    /// First column.
+    first: u32,
+    /// Last column.
+    last: u32,
+    /// The object, from 0 on in the order of their first pixels.
+    object: u32,
+}
+
+/// The runs of all objects, row by row and from left to right.
+#[derive(Debug)]
+pub(super) struct Runs {
+    runs: Vec<Run>,
+    /// Number of objects.
+    pub count: usize,
+}
+
+impl Runs {
+    /// The object of every pixel, from 1 on (0 is background).
+    pub fn labels(&self, height: usize, width: usize) -> Vec<u32> {
+        let mut labels = vec![0; height * width];
+        for run in &self.runs {
+            let row = run.y as usize * width;
+            labels[row + run.first as usize..=row + run.last as usize].fill(run.object + 1);
+        }
+        labels
+    }
+}
+
+/// The runs of equal values other than 0, row by row, each with its value.
+fn for_each_run<T: Copy + Default + PartialEq>(values: &[T], width: usize, mut take: impl FnMut(Run, T)) {
+    for (y, row) in values.chunks(width.max(1)).enumerate() {
+        let mut first = 0;
+        while first < row.len() {
+            let value = row[first];
+            let end = first + run_length(&row[first..], value);
+            if value != T::default() {
+                take(Run { y: y as u32, first: first as u32, last: end as u32 - 1, object: 0 }, value);
+            }
+            first = end;
+        }
+    }
+}
+
+/// How many values at the beginning of a row are `value`.
+fn run_length<T: Copy + PartialEq>(row: &[T], value: T) -> usize {
+    // Long runs are passed over by sixteen values, compared side by side.
+    const PART: usize = 16;
+    let parts = row.chunks_exact(PART).take_while(|part| part.iter().fold(true, |all, &v| all & (v == value)));
+    let begin = PART * parts.count();
+    row[begin..].iter().position(|&v| v != value).map_or(row.len(), |rest| begin + rest)
+}
+
+/// The runs of the instances, which are numbered in the order of their first pixel.
+pub(super) fn numbered(labels: &[u32], width: usize) -> Runs {
     let mut places = BTreeMap::new();
-    let mut last = (0, 0);
-    let mut place = |&label: &u32| {
-        if label != last.0 {
-            let next = places.len() as u32 + 1;
-            last = (label, if label == 0 { 0 } else { *places.entry(label).or_insert(next) });
-        }
-        last.1
-    };
-    let dense: Vec<u32> = labels.iter().map(&mut place).collect();
-    (dense, places.len())
+    let mut runs = Vec::new();
+    for_each_run(labels, width, |run, label| {
+        let next = places.len() as u32;
+        runs.push(Run { object: *places.entry(label).or_insert(next), ..run });
+    });
+    Runs { runs, count: places.len() }
 }
 
-/// The objects of labels 1 to `count`.
-pub(super) fn measured(labels: &[u32], count: usize, width: usize) -> Vec<Object> {
-    let mut extents: Vec<Extent> = (0..count).map(|_| Extent::default()).collect();
-    for (y, row) in labels.chunks(width.max(1)).enumerate() {
-        for (x, &label) in row.iter().enumerate().filter(|(_, l)| **l > 0) {
-            extents[label as usize - 1].add(y as i64, x as i64);
+/// The objects of some runs.
+pub(super) fn measured(runs: &Runs) -> Vec<Object> {
+    // The runs of each object lie together, in the order of their rows.
+    let mut ends = vec![0; runs.count + 1];
+    runs.runs.iter().for_each(|r| ends[r.object as usize + 1] += 1);
+    (0..runs.count).for_each(|o| ends[o + 1] += ends[o]);
+    let mut places = ends.clone();
+    let mut sorted = vec![Run { y: 0, first: 0, last: 0, object: 0 }; runs.runs.len()];
+    for run in &runs.runs {
+        let place = &mut places[run.object as usize];
+        sorted[*place] = *run;
+        *place += 1;
+    }
+    let mut rows = Vec::new();
+    ends.windows(2).map(|ends| object(&sorted[ends[0]..ends[1]], &mut rows)).collect()
+}
+
+/// The object of some runs; `rows` is only there to be used again.
+fn object(runs: &[Run], rows: &mut Vec<(i64, i64, i64)>) -> Object {
+    let area = runs.iter().map(|r| u64::from(r.last - r.first + 1)).sum();
+    if let [run] = runs {
+        return Object { area, convex_area: u64::from(run.last - run.first + 1) };
+    }
+    rows.clear();
+    for run in runs {
+        let (y, first, last) = (i64::from(run.y), i64::from(run.first), i64::from(run.last));
+        match rows.last_mut() {
+            Some((row, _, end)) if *row == y => *end = last,
+            _ => rows.push((y, first, last)),
         }
     }
-    extents.iter().map(|e| Object { area: e.area, convex_area: convex_area(&e.rows) }).collect()
-}
-
-/// What is kept of an object: its number of pixels, and per row the row and its first and last column.
-#[derive(Default)]
-struct Extent {
-    area: u64,
-    rows: Vec<(i64, i64, i64)>,
-}
-
-impl Extent {
-    fn add(&mut self, y: i64, x: i64) {
-        self.area += 1;
-        match self.rows.last_mut() {
-            Some((row, _, last)) if *row == y => *last = x,
-            _ => self.rows.push((y, x, x)),
-        }
-    }
+    Object { area, convex_area: convex_area(rows) }
 }
 
 /// Lattice points in the convex hull of rows (y, first x, last x), by Pick's theorem: area + boundary / 2 + 1.
@@ -138,40 +195,37 @@ fn greatest_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_divisor(b, a % b) }
 }
 
-/// Labels of the 8-connected components of equal class, numbered from 1 in the order of their first pixel (0 is
-/// background), and their number.
-pub(super) fn components(classes: &[u8], height: usize, width: usize) -> (Vec<u32>, usize) {
-    let mut parent: Vec<u32> = (0..(height * width) as u32).collect();
-    for y in 0..height {
-        for x in 0..width {
-            let here = y * width + x;
-            if classes[here] == 0 {
-                continue;
-            }
-            let mut touch = |inside: bool, steps: usize| {
-                if inside && classes[here - steps] == classes[here] {
-                    join(&mut parent, here as u32, (here - steps) as u32);
-                }
-            };
-            touch(x > 0, 1);
-            touch(y > 0 && x > 0, width + 1);
-            touch(y > 0, width);
-            touch(y > 0 && x + 1 < width, width - 1);
+/// The runs of the 8-connected components of equal class (0 is background), which are numbered in the order of their
+/// first pixel.
+pub(super) fn components(classes: &[u8], height: usize, width: usize) -> Runs {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut kinds = Vec::new();
+    let mut parent: Vec<u32> = Vec::new();
+    // Runs of the row above from `above` on may touch this run or those to its right.
+    let mut above = 0;
+    for_each_run(&classes[..height * width], width, |run, kind| {
+        let here = runs.len() as u32;
+        parent.push(here);
+        while above < runs.len()
+            && (runs[above].y + 1 < run.y || (runs[above].y < run.y && runs[above].last + 1 < run.first))
+        {
+            above += 1;
         }
-    }
-    // A root is the first pixel of its component, so it is numbered before the others ask for its number.
-    let mut labels = vec![0; parent.len()];
+        let touching = runs[above..].iter().take_while(|r| r.y < run.y && r.first <= run.last + 1);
+        for (other, _) in (above..).zip(touching).filter(|&(other, _)| kinds[other] == kind) {
+            join(&mut parent, here, other as u32);
+        }
+        runs.push(run);
+        kinds.push(kind);
+    });
+    // A root is the first run of its component, so it is numbered before the others ask for its number.
     let mut count = 0;
-    for i in (0..parent.len()).filter(|&i| classes[i] > 0) {
+    for i in 0..runs.len() {
         let first = root(&mut parent, i as u32) as usize;
-        if first == i {
-            count += 1;
-            labels[i] = count;
-        } else {
-            labels[i] = labels[first];
-        }
+        runs[i].object = if first == i { count } else { runs[first].object };
+        count += u32::from(first == i);
     }
-    (labels, count as usize)
+    Runs { runs, count: count as usize }
 }
 
 fn root(parent: &mut [u32], mut i: u32) -> u32 {

@@ -12,11 +12,9 @@ pub(super) const PERIMETRIC: Measure = Measure {
     last_scale: pyramid::SCALES - 1,
     compute: |p: &Pyramid, s| {
         p.level(s).and_then(|l| {
-            let (labels, count) = l.labels();
-            perimetric_complexity(
-                &perimeters(labels, *count, l.height, l.width),
-                l.objects().iter().map(|o| o.area).sum(),
-            )
+            let labels = l.runs().labels(l.height, l.width);
+            let lengths = perimeters(&labels, l.runs().count, l.height, l.width);
+            perimetric_complexity(&lengths, l.objects().iter().map(|o| o.area).sum())
         })
     },
 };
@@ -47,41 +45,57 @@ pub(super) const PERIMETRIC: Measure = Measure {
 /// `skimage.measure.perimeter` with 4 neighbours.
 #[must_use]
 pub fn perimeters(labels: &[u32], count: usize, height: usize, width: usize) -> Vec<f64> {
-    // Rim pixels with their object's label, with a frame of background so that every pixel has eight neighbours.
+    if count == 0 || labels.is_empty() {
+        return vec![0.0; count];
+    }
     let stride = width + 2;
-    let mut rim = vec![0_u32; (height + 2) * stride];
-    for y in 0..height {
-        for x in 0..width {
-            let i = y * width + x;
-            let label = labels[i];
-            let inside = x > 0
-                && labels[i - 1] == label
-                && x + 1 < width
-                && labels[i + 1] == label
-                && y > 0
-                && labels[i - width] == label
-                && y + 1 < height
-                && labels[i + width] == label;
-            if label > 0 && !inside {
-                rim[(y + 1) * stride + x + 1] = label;
+    let rim = rim(labels, height, width);
+    let mut found = vec![[0_u64; 3]; count];
+    for (at, part) in rim.chunks(PART).enumerate().filter(|(_, part)| part.iter().fold(0, |any, l| any | l) > 0) {
+        for i in (at * PART..at * PART + part.len()).filter(|&i| rim[i] > 0) {
+            if let Some(kind) = outline(&rim, i, stride) {
+                found[rim[i] as usize - 1][kind] += 1;
             }
         }
     }
-    let mut found = vec![[0_u64; 3]; count];
-    for i in (0..rim.len()).filter(|&i| rim[i] > 0) {
-        let same = |j: usize| usize::from(rim[j] == rim[i]);
-        let beside = same(i - 1) + same(i + 1) + same(i - stride) + same(i + stride);
-        let diagonal = same(i - stride - 1) + same(i - stride + 1) + same(i + stride - 1) + same(i + stride + 1);
-        let kind = match (beside, diagonal) {
-            (2 | 3, 0..=2) => 0,
-            (0, 2) | (1, 3) => 1,
-            (1, 1 | 2) => 2,
-            _ => continue,
-        };
-        found[rim[i] as usize - 1][kind] += 1;
-    }
     let length = |n: &[u64; 3]| n[0] as f64 + n[1] as f64 * SQRT_2 + n[2] as f64 * ((1.0 + SQRT_2) / 2.0);
     found.iter().map(length).collect()
+}
+
+/// Most of a plane is no rim, and is passed over by so many pixels.
+const PART: usize = 16;
+
+/// The labels of rim pixels, 0 elsewhere, in a frame of 0 so that every pixel has eight neighbours.
+fn rim(labels: &[u32], height: usize, width: usize) -> Vec<u32> {
+    let stride = width + 2;
+    let mut framed = vec![0; (height + 2) * stride];
+    for (to, row) in framed[stride..].chunks_mut(stride).zip(labels.chunks(width)) {
+        to[1..=width].copy_from_slice(row);
+    }
+    let mut rim = vec![0; framed.len()];
+    for y in 1..=height {
+        let line = |start: usize| &framed[start..start + width];
+        let at = y * stride + 1;
+        let (above, below, left, right) = (line(at - stride), line(at + stride), line(at - 1), line(at + 1));
+        for (x, (to, &label)) in rim[at..at + width].iter_mut().zip(line(at)).enumerate() {
+            let differs = (above[x] ^ label) | (below[x] ^ label) | (left[x] ^ label) | (right[x] ^ label);
+            *to = if differs == 0 { 0 } else { label };
+        }
+    }
+    rim
+}
+
+/// The kind of a rim pixel: 0, 1 or 2 for the first rows of the table of [`perimeters`].
+fn outline(rim: &[u32], i: usize, stride: usize) -> Option<usize> {
+    let same = |j: usize| usize::from(rim[j] == rim[i]);
+    let beside = same(i - 1) + same(i + 1) + same(i - stride) + same(i + stride);
+    let diagonal = same(i - stride - 1) + same(i - stride + 1) + same(i + stride - 1) + same(i + stride + 1);
+    match (beside, diagonal) {
+        (2 | 3, 0..=2) => Some(0),
+        (0, 2) | (1, 3) => Some(1),
+        (1, 1 | 2) => Some(2),
+        _ => None,
+    }
 }
 
 /// Mean over the objects of P^2 / (4 pi A), each weighted with its area A; at least 0. Larger is more complex.

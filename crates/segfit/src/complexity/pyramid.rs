@@ -6,7 +6,7 @@ use super::canny::canny_edges;
 use super::frequency::{PowerSpectrum, Spectrum, summary};
 use super::glcm::{Texture, texture};
 use super::jpeg::{JpegRates, QUALITY, jpeg_rates};
-use super::objects::{Object, components, measured, numbered};
+use super::objects::{Object, Runs, components, measured, numbered};
 use super::sobel::sobel_magnitude;
 use crate::data::Sample;
 
@@ -33,7 +33,7 @@ pub struct Level {
     pub instances: Option<Vec<u32>>,
     jpeg: OnceCell<Option<JpegRates>>,
     gradient: OnceCell<Vec<f32>>,
-    labels: OnceCell<(Vec<u32>, usize)>,
+    runs: OnceCell<Runs>,
     objects: OnceCell<Vec<Object>>,
     power: OnceCell<Option<PowerSpectrum>>,
     spectrum: OnceCell<Option<Spectrum>>,
@@ -88,7 +88,7 @@ impl Level {
     /// A level from its planes, all `height * width` long.
     #[must_use]
     pub fn new(height: usize, width: usize, gray: Vec<f32>, classes: Vec<u8>, instances: Option<Vec<u32>>) -> Self {
-        let bytes = gray.iter().map(|&v| (v * 255.0).round().clamp(0.0, 255.0) as u8).collect();
+        let bytes = gray.iter().map(|&v| rounded(v * 255.0)).collect();
         Self {
             height,
             width,
@@ -98,7 +98,7 @@ impl Level {
             instances,
             jpeg: OnceCell::new(),
             gradient: OnceCell::new(),
-            labels: OnceCell::new(),
+            runs: OnceCell::new(),
             objects: OnceCell::new(),
             power: OnceCell::new(),
             spectrum: OnceCell::new(),
@@ -118,16 +118,13 @@ impl Level {
 
     /// The mask's objects: instances where they are known, connected components otherwise.
     pub fn objects(&self) -> &[Object] {
-        self.objects.get_or_init(|| {
-            let (labels, count) = self.labels();
-            measured(labels, *count, self.width)
-        })
+        self.objects.get_or_init(|| measured(self.runs()))
     }
 
-    /// The object of every pixel, 1, 2, ... in the order of their first pixel (0 is background), and their number.
-    pub(super) fn labels(&self) -> &(Vec<u32>, usize) {
-        self.labels.get_or_init(|| match &self.instances {
-            Some(labels) => numbered(labels),
+    /// The mask's objects, row by row.
+    pub(super) fn runs(&self) -> &Runs {
+        self.runs.get_or_init(|| match &self.instances {
+            Some(labels) => numbered(labels, self.width),
             None => components(&self.classes, self.height, self.width),
         })
     }
@@ -154,8 +151,18 @@ impl Level {
     /// Number of pixels that are not background.
     #[must_use]
     pub fn foreground(&self) -> usize {
-        self.classes.iter().filter(|&&c| c > 0).count()
+        // Up to 255 pixels are counted in a byte.
+        let counts = self.classes.chunks(255).map(|part| part.iter().map(|&c| u8::from(c > 0)).sum::<u8>());
+        counts.map(usize::from).sum()
     }
+}
+
+/// The nearest whole number of 0 to 255, halves upwards.
+fn rounded(value: f32) -> u8 {
+    // The function of the standard library is a call per pixel; the difference to a number just below is exact.
+    let value = value.clamp(0.0, 255.0);
+    let below = value as i32;
+    (below + i32::from(value - below as f32 >= 0.5)) as u8
 }
 
 /// The foreground classes that occur, ascending.
@@ -167,19 +174,21 @@ fn kinds_of(classes: &[u8]) -> Vec<u8> {
     (1..=255).filter(|&c| seen[usize::from(c)]).collect()
 }
 
-/// Per block: the number of pixels, the sum of gray values, and the number of pixels of each foreground class.
+/// Per block: the sum of gray values, and the number of pixels of each foreground class.
 struct Sums {
     height: usize,
     width: usize,
-    pixels: Vec<u32>,
+    /// Rows, or columns, of the full image per block; the last block may have fewer.
+    block: usize,
+    full: (usize, usize),
     gray: Vec<f32>,
-    counts: Vec<Vec<u32>>,
+    counts: Vec<Vec<u16>>,
 }
 
 impl Sums {
     fn new(height: usize, width: usize, gray: &[f32], classes: &[u8], kinds: &[u8]) -> Self {
-        let counts = kinds.iter().map(|&k| classes.iter().map(|&c| u32::from(c == k)).collect()).collect();
-        Self { height, width, pixels: vec![1; height * width], gray: gray.to_vec(), counts }
+        let counts = kinds.iter().map(|&k| classes.iter().map(|&c| u16::from(c == k)).collect()).collect();
+        Self { height, width, block: 1, full: (height, width), gray: gray.to_vec(), counts }
     }
 
     fn halved(&self) -> Self {
@@ -187,25 +196,43 @@ impl Sums {
         Self {
             height: h.div_ceil(2),
             width: w.div_ceil(2),
-            pixels: pooled(&self.pixels, h, w),
+            block: 2 * self.block,
+            full: self.full,
             gray: pooled(&self.gray, h, w),
             counts: self.counts.iter().map(|c| pooled(c, h, w)).collect(),
         }
     }
 
     fn level(&self, kinds: &[u8]) -> Level {
-        let gray = self.gray.iter().zip(&self.pixels).map(|(&g, &n)| g / n as f32).collect();
-        let classes = (0..self.pixels.len()).map(|i| self.class(i, kinds)).collect();
-        Level::new(self.height, self.width, gray, classes, None)
+        let pixels = self.pixels();
+        let gray = self.gray.iter().zip(&pixels).map(|(&g, &n)| g / f32::from(n)).collect();
+        Level::new(self.height, self.width, gray, self.classes(kinds, &pixels), None)
     }
 
-    fn class(&self, block: usize, kinds: &[u8]) -> u8 {
-        let foreground: u32 = self.counts.iter().map(|c| c[block]).sum();
-        if foreground == 0 || 2 * foreground < self.pixels[block] {
-            return 0;
+    /// The number of pixels of each block, at most 16 x 16.
+    fn pixels(&self) -> Vec<u16> {
+        let sides = |full: usize| (0..full).step_by(self.block).map(move |at| self.block.min(full - at) as u16);
+        let columns: Vec<u16> = sides(self.full.1).collect();
+        sides(self.full.0).flat_map(|rows| columns.iter().map(move |c| rows * c)).collect()
+    }
+
+    /// The most frequent class of the blocks of which at least half is foreground.
+    fn classes(&self, kinds: &[u8], pixels: &[u16]) -> Vec<u8> {
+        let mut foreground = vec![0; pixels.len()];
+        let mut most = vec![0; pixels.len()];
+        let mut classes = vec![0; pixels.len()];
+        for (counts, &kind) in self.counts.iter().zip(kinds) {
+            for (i, &count) in counts.iter().enumerate() {
+                foreground[i] += count;
+                // Of equal counts the lower class is kept.
+                classes[i] = if count > most[i] { kind } else { classes[i] };
+                most[i] = count.max(most[i]);
+            }
         }
-        let best = (0..kinds.len()).rev().max_by_key(|&k| self.counts[k][block]);
-        best.map_or(0, |k| kinds[k])
+        for ((class, &inside), &all) in classes.iter_mut().zip(&foreground).zip(pixels) {
+            *class = if 2 * inside < all { 0 } else { *class };
+        }
+        classes
     }
 }
 
@@ -221,11 +248,11 @@ pub(super) fn pooled<T: Copy + Default + std::ops::Add<Output = T>>(
     for y in 0..h {
         let top = &plane[2 * y * width..(2 * y + 1) * width];
         let low = if 2 * y + 1 < height { &plane[(2 * y + 1) * width..(2 * y + 2) * width] } else { &none[..] };
-        let sums = top.chunks(2).zip(low.chunks(2));
-        out.extend(sums.map(|(a, b)| match (a, b) {
-            ([p, q], [r, s]) => (*p + *q) + (*r + *s),
-            _ => a[0] + b[0],
-        }));
+        let pairs = top.chunks_exact(2).zip(low.chunks_exact(2));
+        out.extend(pairs.map(|(a, b)| (a[0] + a[1]) + (b[0] + b[1])));
+        if width % 2 == 1 {
+            out.push(top[width - 1] + low[width - 1]);
+        }
     }
     out
 }

@@ -27,11 +27,11 @@ pub(super) const SEPARABILITY: Measure = Measure {
 /// Source: the definition is ours, after the oracle threshold of segmentation benchmarks.
 #[must_use]
 pub fn best_threshold_dice(gray: &[u8], classes: &[u8]) -> Option<f64> {
-    let (mut all, mut object) = ([0_u64; 256], [0_u64; 256]);
+    let mut counts = [[0_u64; 2]; 256];
     for (&g, &c) in gray.iter().zip(classes) {
-        all[usize::from(g)] += 1;
-        object[usize::from(g)] += u64::from(c > 0);
+        counts[usize::from(g)][usize::from(c > 0)] += 1;
     }
+    let (all, object) = (counts.map(|[out, inside]| out + inside), counts.map(|[_, inside]| inside));
     let (pixels, foreground) = (all.iter().sum::<u64>(), object.iter().sum::<u64>());
     let dice = |hits: u64, taken: u64| 2.0 * hits as f64 / (taken + foreground) as f64;
     let (mut hits, mut taken, mut best) = (0, 0, dice(foreground, pixels));

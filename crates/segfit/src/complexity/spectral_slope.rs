@@ -40,12 +40,7 @@ pub fn spectral_slope(gray: &[f32], height: usize, width: usize) -> Option<f64> 
 
 pub(super) fn slope_of(spectrum: &PowerSpectrum) -> Option<f64> {
     let n = spectrum.height.min(spectrum.width);
-    let mut rings = vec![(0.0, 0.0); n + 1];
-    spectrum.for_each(|power, radius, copies| {
-        let (sum, count) = &mut rings[((radius * n as f64).round() as usize).min(n)];
-        *sum += copies * power;
-        *count += copies;
-    });
+    let rings = spectrum.rings();
     let ring = |k: usize| {
         let (sum, count) = rings[k];
         (sum > 0.0).then(|| ((k as f64 / n as f64).ln(), (sum / count).ln()))

@@ -21,17 +21,22 @@ pub(super) const SURVIVAL: Measure = Measure {
 #[must_use]
 pub fn survival(pyramid: &Pyramid, scale: usize) -> Option<f64> {
     let (full, coarse) = (pyramid.level(0)?, pyramid.level(scale)?);
-    let (mut both, mut up) = (0_usize, 0_usize);
-    for (y, row) in full.classes.chunks(full.width).enumerate() {
-        let start = (y >> scale) * coarse.width;
-        let blocks = row.chunks(1 << scale).zip(&coarse.classes[start..start + coarse.width]);
-        for (block, _) in blocks.filter(|(_, kept)| **kept > 0) {
-            up += block.len();
-            both += block.iter().filter(|&&c| c > 0).count();
+    let (mut both, mut up) = (0, 0);
+    let mut repeated = vec![0; full.width];
+    for (rows, kept) in full.classes.chunks(full.width << scale).zip(coarse.classes.chunks(coarse.width)) {
+        repeated.chunks_mut(1 << scale).zip(kept).for_each(|(block, &class)| block.fill(class));
+        up += repeated.iter().filter(|&&c| c > 0).count() * (rows.len() / full.width);
+        for row in rows.chunks(full.width) {
+            both += row.chunks(255).zip(repeated.chunks(255)).map(both_foreground).sum::<usize>();
         }
     }
     let foreground = full.foreground();
     (foreground > 0).then(|| 2.0 * both as f64 / (foreground + up) as f64)
+}
+
+/// Number of pixels that are foreground in both, of at most 255: they are counted in a byte.
+fn both_foreground((a, b): (&[u8], &[u8])) -> usize {
+    a.iter().zip(b).map(|(&a, &b)| u8::from((a > 0) & (b > 0))).sum::<u8>().into()
 }
 
 #[cfg(test)]
