@@ -13,8 +13,11 @@ pub struct Check {
 
 /// The noise estimate may follow another knob by this share of its range over the noise (0 to 0.25).
 const NOISE_LEAK: f64 = 0.1;
-/// The perimetric complexity may follow the scale by this share of its range over the roughness (0 to 0.3).
-const PERIMETRIC_LEAK: f64 = 0.25;
+/// Over another knob, the objects of a frame may change by this share of what their own knob does: a tip of an object
+/// beyond the frame may come into it.
+const OBJECTS_LEAK: f64 = 0.01;
+/// The perimetric complexity of one shape at several sizes differs by at most this, once the outline's place is allowed for.
+const PERIMETRIC_TOLERANCE: f64 = 0.03;
 
 pub fn checks(all: &[Turned]) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -23,7 +26,7 @@ pub fn checks(all: &[Turned]) -> Vec<Check> {
             checks.push(untouched(all, knob, name));
         }
     }
-    checks.push(untouched(all, Knob::Roughness, "objects"));
+    checks.push(leaks(all, "objects", Knob::Objects, Knob::Roughness, OBJECTS_LEAK));
     checks.push(moves(all, Knob::Noise, "noise", Way::Up));
     checks.push(moves(all, Knob::Roughness, "perimetric", Way::Up));
     checks.push(moves(all, Knob::Roughness, "solidity", Way::Down));
@@ -33,7 +36,7 @@ pub fn checks(all: &[Turned]) -> Vec<Check> {
     for knob in [Knob::Objects, Knob::Roughness, Knob::Contrast, Knob::Scale] {
         checks.push(leaks(all, "noise", Knob::Noise, knob, NOISE_LEAK));
     }
-    checks.push(leaks(all, "perimetric", Knob::Roughness, Knob::Scale, PERIMETRIC_LEAK));
+    checks.push(outline_through_pixel_centres(all));
     checks.push(named_once());
     checks
 }
@@ -80,6 +83,28 @@ fn leaks(all: &[Turned], measure: &str, own: Knob, other: Knob, most: f64) -> Ch
         what: format!("{measure} follows {} by at most {most} of what it follows {}", other.name(), own.name()),
         found: digits(share),
         passed: share <= most,
+    }
+}
+
+/// The outline of an object runs through the centres of its rim pixels, half a pixel inside of it. So an object of radius
+/// r pixels has (1 - 1 / (2 r))^2 of its perimetric complexity in the continuum, and that has no scale. At 1/4, 1 and 4
+/// the frame cuts no object.
+fn outline_through_pixel_centres(all: &[Turned]) -> Check {
+    let means = of(all, Knob::Scale, "perimetric").means();
+    let settings = Knob::Scale.settings();
+    let continuum = [0, Knob::Scale.neutral(), 6].map(|s| {
+        let radius = 256.0 / 26.0 * f64::from(settings[s]);
+        means[s] / (1.0 - 0.5 / radius).powi(2)
+    });
+    let differs = continuum.iter().map(|c| (c / continuum[1] - 1.0).abs()).fold(0.0, f64::max);
+    Check {
+        what: "perimetric without the half pixel is the same at scales 1/4, 1 and 4".into(),
+        found: format!(
+            "{} (as measured {})",
+            continuum.map(digits).join(", "),
+            [0, 3, 6].map(|s| digits(means[s])).join(", ")
+        ),
+        passed: differs <= PERIMETRIC_TOLERANCE,
     }
 }
 

@@ -51,7 +51,7 @@ pub const OF_MASKS: &[&str] = &[
 ];
 
 /// Of measures that are named nowhere for a knob, nothing was expected.
-pub const EXPECTATIONS: &[Expectation] = &[
+pub static EXPECTATIONS: &[Expectation] = &[
     // Noise
     stays(Knob::Noise, "the masks are the same", OF_MASKS),
     up(Knob::Noise, "is what it measures", &["noise"]),

@@ -26,12 +26,14 @@ const TOP: f64 = 52.0;
 /// Steps from panel to panel.
 const STEP: (f64, f64) = (322.0, 316.0);
 /// Ticks, in standard deviations between images; the axis is asinh, linear near 0 and logarithmic far away.
-const TICKS: [f64; 11] = [-300.0, -100.0, -30.0, -10.0, -3.0, 0.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+const TICKS: [f64; 7] = [-1000.0, -100.0, -10.0, 0.0, 10.0, 100.0, 1000.0];
+/// The end of the axis.
+const LAST: f64 = 2500.0;
 
 /// Colours of Okabe and Ito 2008, which the colour-blind can tell apart; a lighter variant on dark ground. Curves differ
 /// by the sign at their points as well.
 const STYLE: &str = "\
-text{font:11px sans-serif;fill:#222}.h{font-weight:bold;font-size:13px}.t{font-size:10px}\
+text{font:11px sans-serif;fill:#222}.h{font-weight:bold;font-size:13px}.t{font-size:10px}.b{font-weight:bold}\
 .bg{fill:#fff}.fr{fill:none;stroke:#888}.gr{stroke:#ddd}.band{fill:#e8e8e8}.o{fill:none;stroke:#bbb}\
 .l{fill:none;stroke-width:2}.m{stroke-width:1.2}\
 .c0{color:#0072b2}.c1{color:#d55e00}.c2{color:#00825c}.c3{color:#a3477c}.c4{color:#946b00}.c5{color:#222}\
@@ -108,20 +110,22 @@ fn axes(out: &mut String, knob: Knob) {
         );
     }
     for (s, value) in knob.settings().into_iter().enumerate() {
-        let (x, weight) = (column(s), if s == knob.neutral() { " font-weight=\"bold\"" } else { "" });
+        let (x, class) = (column(s), if s == knob.neutral() { "t b" } else { "t" });
         let _ = writeln!(
             out,
-            "<text class=\"t\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\"{weight}>{}</text>",
+            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             HEIGHT + 14.0,
             knob.label(value)
         );
     }
     let _ = writeln!(
         out,
-        "<rect class=\"fr\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/><text class=\"t\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+        "<rect class=\"fr\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/><text class=\"t\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\
+        <text class=\"t\" transform=\"translate(-40 {}) rotate(-90)\" text-anchor=\"middle\">standard deviations</text>",
         WIDTH / 2.0,
         HEIGHT + 30.0,
-        knob.axis()
+        knob.axis(),
+        HEIGHT / 2.0
     );
 }
 
@@ -130,17 +134,17 @@ fn reading(out: &mut String, x: f64, y: f64) {
     let lines = [
         "How to read this",
         "",
-        "Means of 8 scenes of 256 x 256 pixels; the same",
-        "random draws at every setting of a knob.",
+        "Means of 8 scenes of 256 x 256 pixels; the",
+        "same random draws at every setting.",
         "",
-        "The bold setting is neutral: all curves are 0 there.",
-        "Within the gray band a measure changes by less than",
-        "images of one setting differ among themselves.",
+        "The bold setting is neutral: all curves are 0",
+        "there. In the gray band a measure changes by",
+        "less than images of one setting differ.",
         "",
-        "Colours: measures with a name. Thin gray: all other",
-        "measures that should move with the knob.",
+        "Colours: measures with a name. Thin gray: all",
+        "others that should move with the knob.",
         "",
-        "↑ rises, ↓ falls, → stays, ↕ in no one direction",
+        "↑ rises, ↓ falls, → stays, ↕ not monotone",
     ];
     for (i, line) in lines.into_iter().enumerate() {
         let class = if i == 0 { " class=\"h\"" } else { "" };
@@ -158,8 +162,7 @@ fn column(setting: usize) -> f64 {
 }
 
 fn row(value: f64) -> f64 {
-    let last = TICKS[TICKS.len() - 1];
-    let height = value.clamp(-last, last).asinh() / last.asinh();
+    let height = value.clamp(-LAST, LAST).asinh() / LAST.asinh();
     HEIGHT / 2.0 - (HEIGHT / 2.0 - 6.0) * height
 }
 

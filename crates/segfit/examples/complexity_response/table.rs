@@ -30,14 +30,21 @@ pub fn markdown(all: &[Turned]) -> String {
         0.85, effect at least 1), → stays (effect below 1), ↕ moves in no one direction. **=**: the same bits at all settings. \
         ✓ as expected,\n✗ not as expected (in brackets what was), no mark: nothing was expected.\n\n",
     );
+    out.push_str(&table(all));
+    disagreements(&mut out, all);
+    means(&mut out, all);
+    out
+}
+
+/// One row a measure, one column a knob.
+pub fn table(all: &[Turned]) -> String {
+    let mut out = String::new();
     let names: Vec<&str> = Knob::ALL.iter().map(|k| k.name()).collect();
     let _ = writeln!(out, "| measure | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
     for row in 0..all[0].1.len() {
         let cells: Vec<String> = all.iter().map(|(knob, responses)| cell(*knob, &responses[row])).collect();
         let _ = writeln!(out, "| `{}` | {} |", all[0].1[row].measure, cells.join(" | "));
     }
-    disagreements(&mut out, all);
-    means(&mut out, all);
     out
 }
 
