@@ -359,6 +359,43 @@ fn phantoms_are_the_same_for_the_same_seed_and_complete() {
 }
 
 #[test]
+fn a_knob_of_a_scene_changes_what_it_says_and_nothing_else() {
+    let lab = Lab::empty();
+    let make = |out: &str, knobs: &[&str]| {
+        let report = lab.json(&[&["phantom", "scene", "--count", "5", "--size", "64", "--out", out], knobs].concat());
+        assert_eq!((&report["options"]["size"], &report["options"]["count"]), (&64.into(), &5.into()));
+        ["images", "masks"].map(|kind| std::fs::read(lab.path(&format!("{out}/{kind}/scene-0003.png"))).unwrap())
+    };
+    let neutral = make("neutral", &[]);
+    assert_eq!(make("same", &["--noise", "0.02", "--objects", "16", "--roughness", "0.1", "--scale", "1"]), neutral);
+    for (knob, value, keeps_masks) in [
+        ("--noise", "0.1", true),
+        ("--contrast", "0.5", true),
+        ("--objects", "12", false),
+        ("--roughness", "0.3", false),
+        ("--scale", "2", false),
+    ] {
+        let turned = make(&knob[2..], &[knob, value]);
+        assert_ne!(turned[0], neutral[0], "{knob}");
+        assert_eq!(turned[1] == neutral[1], keeps_masks, "{knob}");
+    }
+}
+
+#[test]
+fn knobs_of_another_kind_of_phantom_are_refused() {
+    let lab = Lab::empty();
+    let refuses = |arguments: &[&str], words: &[&str]| {
+        refused(&lab.run(&[&["phantom"], arguments, &["--out", "x"]].concat()), words);
+    };
+    refuses(&["scene", "--complexity", "0.7"], &["--complexity", "0.7", "--roughness"]);
+    refuses(&["nuclei", "--scale", "2"], &["--scale", "scene", "nuclei"]);
+    refuses(&["scene", "--channels", "3"], &["--channels", "gray"]);
+    refuses(&["scene", "--objects", "65"], &["scene objects", "0 to 64", "65"]);
+    refuses(&["scene", "--scale", "0"], &["scene scale", "1/8 to 8"]);
+    assert!(names(&lab.path("")).is_empty());
+}
+
+#[test]
 fn a_folder_with_files_is_not_overwritten() {
     let lab = Lab::new();
     let output = lab.run(&["phantom", "discs", "--out", "data"]);

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::files::write_unsynced;
 
 /// To be raised whenever a measure gives other values than before, or the entries change.
-pub const CACHE_VERSION: u32 = 1;
+pub const CACHE_VERSION: u32 = 2;
 
 /// First word of an entry.
 const FORMAT: &str = "segfit-cache/1";

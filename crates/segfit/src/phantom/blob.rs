@@ -35,6 +35,11 @@ impl Blob {
         self.radius * self.aspect * (1.0 + self.waves.iter().map(|w| w.0.hypot(w.1)).sum::<f32>())
     }
 
+    /// The area over that of the ellipse without waves.
+    pub fn relative_area(&self) -> f32 {
+        1.0 + self.waves.iter().map(|w| w.0 * w.0 + w.1 * w.1).sum::<f32>() / 2.0
+    }
+
     /// At an offset from the centre: the distance as a share of the boundary's (below 1 is inside), and how deep inside
     /// in pixels (about).
     pub fn at(&self, dy: f32, dx: f32) -> (f32, f32) {

@@ -1,16 +1,19 @@
 //! Synthetic images with masks, of chosen complexity: for demonstrations, tests and calibration.
 //!
 //! Every image is a pure function of the options and its index. A kind lives in `kinds/`, one file each; what they
-//! paint with is in `canvas`, `blob` and `texture`.
+//! paint with is in `canvas`, `blob` and `texture`. A [`scene`](scene()) is made for measuring: each of its knobs changes one thing.
 
 mod blob;
 mod canvas;
+mod ground;
 mod kinds;
+mod scene;
 mod texture;
 
 use serde::{Deserialize, Serialize};
 
 use self::canvas::Canvas;
+pub use self::scene::{Knobs, SceneOptions, scene};
 use crate::data::Sample;
 use crate::error::{Error, Result};
 use crate::random::Stream;
