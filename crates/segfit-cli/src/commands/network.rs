@@ -199,7 +199,7 @@ fn describe(op: &Op) -> String {
         Op::ConvTranspose2d { kernel, .. } => format!("transposed convolution {}{}", by(kernel), extras(op)),
         Op::BatchNorm { .. } => "batch norm".into(),
         Op::Relu => "ReLU".into(),
-        Op::MaxPool { kernel } => format!("max-pooling {}", by(kernel)),
+        Op::MaxPool { kernel, .. } => format!("max-pooling {}", by(kernel)),
         Op::Concat => "concatenation".into(),
         other => serde_json::to_value(other)
             .ok()

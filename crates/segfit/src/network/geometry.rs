@@ -140,13 +140,60 @@ impl Axis {
     }
 }
 
-/// The resolved lists of a convolution; `None` for other layers, and for lists that are not two sensible numbers.
-pub(super) fn of(op: &Op) -> Option<Geometry> {
-    let pair = |list: &[usize], default: [usize; 2]| match list {
+/// Where the window of a pooling lies, rows first: every list of an [`Op`] resolved to two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its size, at least 1.
+    pub kernel: [usize; 2],
+    /// Its step, at least 1.
+    pub stride: [usize; 2],
+    /// Pixels added on each side, at most half of the window.
+    pub padding: [usize; 2],
+}
+
+impl Window {
+    /// Height and width of the output for an input of `size` (height, width):
+    /// `(n + 2 padding - kernel) / stride + 1`, rounded down.
+    ///
+    /// # Errors
+    /// The reason, when nothing is left.
+    pub fn output_size(&self, size: (usize, usize)) -> Result<(usize, usize), String> {
+        let along = |axis: usize, n: usize| {
+            Some((n + 2 * self.padding[axis]).checked_sub(self.kernel[axis])? / self.stride[axis] + 1)
+        };
+        along(0, size.0).zip(along(1, size.1)).ok_or_else(|| "nothing is left after pooling".into())
+    }
+
+    /// Whether windows lie side by side: a step as large as the window, no padding.
+    #[must_use]
+    pub fn tiles(&self) -> bool {
+        self.kernel == self.stride && self.padding == [0, 0]
+    }
+}
+
+/// The resolved lists of a pooling; `None` for other layers, and for lists that are not two sensible numbers.
+pub(super) fn window(op: &Op) -> Option<Window> {
+    let (Op::MaxPool { kernel, stride, padding } | Op::AveragePool { kernel, stride, padding, .. }) = op else {
+        return None;
+    };
+    let kernel = pair(kernel, [0; 2])?;
+    let found = Window { kernel, stride: pair(stride, kernel)?, padding: pair(padding, [0; 2])? };
+    let positive = [found.kernel, found.stride].concat().iter().all(|&n| n > 0);
+    let within = (0..2).all(|axis| 2 * found.padding[axis] <= found.kernel[axis]);
+    (positive && within).then_some(found)
+}
+
+/// A list of two numbers, or `default` for an empty one.
+fn pair(list: &[usize], default: [usize; 2]) -> Option<[usize; 2]> {
+    match list {
         [] => Some(default),
         [a, b] => Some([*a, *b]),
         _ => None,
-    };
+    }
+}
+
+/// The resolved lists of a convolution; `None` for other layers, and for lists that are not two sensible numbers.
+pub(super) fn of(op: &Op) -> Option<Geometry> {
     let found = match op {
         Op::Conv2d { kernel, stride, padding, dilation, .. }
         | Op::DepthwiseConv2d { kernel, stride, padding, dilation, .. } => Geometry {

@@ -9,8 +9,10 @@ pub mod schedule;
 mod shape;
 mod spec;
 
-pub use geometry::{Axis, Geometry, Tap};
+pub use geometry::{Axis, Geometry, Tap, Window};
 pub use narrow::Widths;
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};
-pub use spec::{Group, GroupKind, Layer, NETWORK_FORMAT, NetworkSpec, Op};
+pub use spec::{
+    AuxiliaryHead, Group, GroupKind, Interpolation, Layer, NETWORK_FORMAT, NetworkSpec, Op, PadMode, Share,
+};

@@ -28,6 +28,11 @@ impl NetworkSpec {
             };
             group.channels = channels;
         }
+        for i in 0..narrowed.groups.len() {
+            if narrowed.groups[i].kind == GroupKind::Derived {
+                narrowed.groups[i].channels = narrowed.derived_channels(&narrowed.groups[i])?;
+            }
+        }
         narrowed.validate()?;
         Ok(narrowed)
     }
@@ -50,7 +55,7 @@ impl NetworkSpec {
     }
 
     /// For each group, a number whose multiples every layer accepts: `divisible_by` and the parts of the grouped
-    /// convolutions that read or make its channels.
+    /// convolutions and norms that read or make its channels.
     ///
     /// # Errors
     /// When the network does not fit together.
@@ -58,7 +63,7 @@ impl NetworkSpec {
         let shapes = self.smallest_shapes()?;
         let mut multiples: Vec<usize> = self.groups.iter().map(|g| g.divisible_by).collect();
         for (i, layer) in self.layers.iter().enumerate() {
-            let Op::Conv2d { groups, .. } = layer.op else { continue };
+            let (Op::Conv2d { groups, .. } | Op::GroupNorm { groups, .. }) = layer.op else { continue };
             let tensors = shapes.inputs[i].iter().copied().chain([i]);
             for segment in tensors.flat_map(|t| &shapes.tensors[t].segments) {
                 let needed = groups / greatest_common_divisor(groups, segment.multiple);

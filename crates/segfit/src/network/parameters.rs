@@ -14,6 +14,8 @@ pub enum ParameterKind {
     Scale,
     /// Shift of a normalisation (PyTorch's `bias`).
     Shift,
+    /// Slope of a PReLU below zero (PyTorch's `weight`).
+    Slope,
     /// Running mean: stored, not trained, not counted.
     RunningMean,
     /// Running variance: stored, not trained, not counted.
@@ -108,7 +110,12 @@ impl NetworkSpec {
                     push("running_mean", ParameterKind::RunningMean, vec![out]);
                     push("running_var", ParameterKind::RunningVariance, vec![out]);
                 }
-                Op::Input { .. } | Op::Relu | Op::MaxPool { .. } | Op::Concat => {}
+                Op::InstanceNorm { affine: true, .. } | Op::GroupNorm { .. } => {
+                    push("weight", ParameterKind::Scale, vec![out]);
+                    push("bias", ParameterKind::Shift, vec![out]);
+                }
+                Op::Prelu { shared } => push("weight", ParameterKind::Slope, vec![if *shared { 1 } else { out }]),
+                _ => {}
             }
         }
         Ok(list)

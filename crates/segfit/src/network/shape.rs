@@ -1,6 +1,8 @@
 //! Shape inference: the channel segments and the spatial size of every tensor.
 
-use super::spec::{Layer, NetworkSpec, Op};
+use std::fmt;
+
+use super::spec::{Layer, NetworkSpec, Op, PadMode};
 use crate::error::{Error, Result};
 
 /// A run of channels that belong to one group, `multiple` times.
@@ -23,6 +25,12 @@ pub struct TensorShape {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+impl fmt::Display for TensorShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} x {} x {} (channels, rows, columns)", self.channels, self.height, self.width)
+    }
 }
 
 impl TensorShape {
@@ -71,7 +79,8 @@ type Inferred = std::result::Result<TensorShape, String>;
 fn infer_one(spec: &NetworkSpec, layer: &Layer, inputs: &[&TensorShape], image: (usize, usize)) -> Inferred {
     let arity = match layer.op {
         Op::Input { .. } => 0..=0,
-        Op::Concat => 1..=usize::MAX,
+        Op::Concat | Op::Add => 1..=usize::MAX,
+        Op::Mul => 2..=2,
         _ => 1..=1,
     };
     if !arity.contains(&inputs.len()) {
@@ -86,37 +95,105 @@ fn infer_one(spec: &NetworkSpec, layer: &Layer, inputs: &[&TensorShape], image: 
             divides(*groups, made.channels, "output")?;
             Ok(made)
         }
-        Op::DepthwiseConv2d { .. } => {
-            let (height, width) = output_size(layer, inputs[0])?;
-            Ok(TensorShape { height, width, ..inputs[0].clone() })
-        }
         Op::ConvTranspose2d { group, .. } => {
             let (height, width) = output_size(layer, inputs[0])?;
             fresh(spec, group, height, width)
         }
-        Op::BatchNorm { .. } | Op::Relu => Ok(inputs[0].clone()),
-        Op::MaxPool { kernel } => {
-            let kernel = pair(kernel)?;
-            let (height, width) = (inputs[0].height / kernel.0, inputs[0].width / kernel.1);
-            if height == 0 || width == 0 {
-                return Err("nothing is left after pooling".into());
-            }
+        Op::DepthwiseConv2d { .. } => {
+            let (height, width) = output_size(layer, inputs[0])?;
             Ok(TensorShape { height, width, ..inputs[0].clone() })
         }
-        Op::Concat => {
-            let first = inputs[0];
-            if let Some(other) = inputs.iter().find(|s| (s.height, s.width) != (first.height, first.width)) {
-                let reason =
-                    format!("inputs of {}x{} and {}x{} pixels", first.height, first.width, other.height, other.width);
-                return Err(reason);
+        Op::GroupNorm { groups, .. } => {
+            divides(*groups, inputs[0].channels, "input")?;
+            Ok(inputs[0].clone())
+        }
+        Op::Dropout { p } if !(0.0..1.0).contains(p) => Err(format!("a probability of {p}, must be 0 to less than 1")),
+        Op::Clamp { low, high } if low > high => Err(format!("no value is at least {low} and at most {high}")),
+        Op::MaxPool { .. } | Op::AveragePool { .. } => {
+            let window = layer.op.window().ok_or(
+                "every spatial list needs two numbers, kernel and stride at least 1, padding at most half of the kernel",
+            )?;
+            let (height, width) = window.output_size((inputs[0].height, inputs[0].width))?;
+            Ok(TensorShape { height, width, ..inputs[0].clone() })
+        }
+        Op::GlobalAveragePool => Ok(TensorShape { height: 1, width: 1, ..inputs[0].clone() }),
+        Op::Upsample { factor, .. } => {
+            let (rows, columns) = pair(factor)?;
+            if rows == 0 || columns == 0 {
+                return Err("a factor is 0".into());
             }
-            Ok(TensorShape {
-                segments: inputs.iter().flat_map(|s| s.segments.iter().cloned()).collect(),
-                channels: inputs.iter().map(|s| s.channels).sum(),
-                ..first.clone()
-            })
+            Ok(TensorShape { height: inputs[0].height * rows, width: inputs[0].width * columns, ..inputs[0].clone() })
+        }
+        Op::Pad { before, after, mode } => padded(inputs[0], pair(before)?, pair(after)?, *mode),
+        Op::Concat => {
+            same_pixels(inputs)?;
+            let segments = merged(inputs.iter().flat_map(|s| s.segments.iter().cloned()));
+            Ok(TensorShape { segments, channels: inputs.iter().map(|s| s.channels).sum(), ..inputs[0].clone() })
+        }
+        Op::Add => {
+            same_pixels(inputs)?;
+            inputs[1..].iter().try_for_each(|s| same_channels(spec, inputs[0], s))?;
+            Ok(inputs[0].clone())
+        }
+        Op::Mul => {
+            let (x, gate) = (inputs[0], inputs[1]);
+            if (gate.height, gate.width) != (1, 1) {
+                same_pixels(inputs)?;
+            }
+            if gate.channels != 1 {
+                same_channels(spec, x, gate)?;
+            }
+            Ok(x.clone())
+        }
+        _ => Ok(inputs[0].clone()),
+    }
+}
+
+/// Neighbouring segments of one group become one.
+fn merged(segments: impl Iterator<Item = Segment>) -> Vec<Segment> {
+    let mut list: Vec<Segment> = Vec::new();
+    for segment in segments {
+        match list.last_mut().filter(|last| last.group == segment.group) {
+            Some(last) => last.multiple += segment.multiple,
+            None => list.push(segment),
         }
     }
+    list
+}
+
+fn same_pixels(inputs: &[&TensorShape]) -> std::result::Result<(), String> {
+    let first = inputs[0];
+    match inputs.iter().find(|s| (s.height, s.width) != (first.height, first.width)) {
+        None => Ok(()),
+        Some(other) => {
+            Err(format!("inputs of {}x{} and {}x{} pixels", first.height, first.width, other.height, other.width))
+        }
+    }
+}
+
+/// Whether two tensors have the same groups, so that they stay equal whatever is narrowed.
+fn same_channels(spec: &NetworkSpec, a: &TensorShape, b: &TensorShape) -> std::result::Result<(), String> {
+    if a.segments == b.segments {
+        return Ok(());
+    }
+    let names = |t: &TensorShape| {
+        let list = t.segments.iter().map(|s| match (spec.groups[s.group].name.as_str(), s.multiple) {
+            (name, 1) => name.to_string(),
+            (name, n) => format!("{n} {name}"),
+        });
+        format!("{} channels ({})", t.channels, list.collect::<Vec<_>>().join(" + "))
+    };
+    Err(format!("inputs of {} and of {}: they must be of the same groups", names(a), names(b)))
+}
+
+fn padded(input: &TensorShape, before: (usize, usize), after: (usize, usize), mode: PadMode) -> Inferred {
+    let most = |n: usize| if mode == PadMode::Reflect { n - 1 } else { usize::MAX };
+    let fits = before.0.max(after.0) <= most(input.height) && before.1.max(after.1) <= most(input.width);
+    if !fits {
+        return Err(format!("{}x{} pixels are too few to be mirrored that far", input.height, input.width));
+    }
+    let (height, width) = (input.height + before.0 + after.0, input.width + before.1 + after.1);
+    Ok(TensorShape { height, width, ..input.clone() })
 }
 
 fn fresh(spec: &NetworkSpec, group: &str, height: usize, width: usize) -> Inferred {

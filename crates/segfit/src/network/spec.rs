@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::geometry::{self, Geometry};
-use super::shape::Shapes;
+use super::geometry::{self, Geometry, Window};
+use super::shape::{Shapes, TensorShape};
 use crate::error::{Error, Result};
 
 /// `format` of network files.
@@ -33,6 +33,18 @@ pub struct NetworkSpec {
     pub layers: Vec<Layer>,
     /// Name of the layer whose tensor holds the logits.
     pub output: String,
+    /// Further heads that are trained beside the output (deep supervision) and left out of everything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auxiliary: Vec<AuxiliaryHead>,
+}
+
+/// A head that only training uses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuxiliaryHead {
+    /// Name of the layer that holds its logits, as many and as large as those of the output.
+    pub layer: String,
+    /// Weight of its loss beside the output's, which has 1.
+    pub weight: f32,
 }
 
 /// A set of channels with one number.
@@ -47,6 +59,19 @@ pub struct Group {
     /// The number must be a multiple of this.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub divisible_by: usize,
+    /// What a derived group's number is the sum of; empty for other groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sum: Vec<Share>,
+}
+
+/// A summand of a derived group's number of channels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Name of a group that is not derived.
+    pub group: String,
+    /// How often its channels count.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub multiple: usize,
 }
 
 fn one() -> usize {
@@ -82,6 +107,8 @@ pub enum GroupKind {
     Fixed,
     /// Free to be narrowed.
     Free,
+    /// The sum of others ([`Group::sum`]), as in the transitions of dense blocks.
+    Derived,
 }
 
 /// One layer; its output tensor has the layer's name.
@@ -167,15 +194,129 @@ pub enum Op {
         /// Weight of the newest batch in the running statistics.
         momentum: f32,
     },
+    /// Normalisation of every channel of every image over its pixels (Ulyanov et al. 2016).
+    InstanceNorm {
+        /// Added to the variance.
+        eps: f32,
+        /// Whether there are a scale and a shift per channel.
+        affine: bool,
+    },
+    /// Normalisation over parts of the channels of every image, with scale and shift per channel (Wu and He 2018).
+    GroupNorm {
+        /// Parts, each with as many channels.
+        groups: usize,
+        /// Added to the variance.
+        eps: f32,
+    },
     /// max(x, 0).
     Relu,
-    /// Maximum over windows of `kernel`, stride = kernel, sizes rounded down.
+    /// x where positive, otherwise `slope` x.
+    LeakyRelu {
+        /// Slope below zero.
+        slope: f32,
+    },
+    /// Leaky ReLU whose slope is learned (He et al. 2015).
+    Prelu {
+        /// One slope for all channels; otherwise one for each.
+        shared: bool,
+    },
+    /// x where positive, otherwise exp(x) - 1.
+    Elu,
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// x / (1 + exp(-x)), also called Swish.
+    Silu,
+    /// min(max(x + 3, 0), 6) / 6.
+    HardSigmoid,
+    /// x times the hard sigmoid of x.
+    HardSwish,
+    /// min(max(x, low), high); ReLU6 has 0 and 6.
+    Clamp {
+        /// Smallest value.
+        low: f32,
+        /// Largest value.
+        high: f32,
+    },
+    /// Maximum over windows; pixels of the padding never are the maximum; sizes rounded down.
     MaxPool {
-        /// Window and stride.
+        /// Window.
         kernel: Vec<usize>,
+        /// Step of the window; empty (absent in files): the window.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stride: Vec<usize>,
+        /// Pixels added on each side, at most half of the window; zeros when absent.
+        #[serde(default = "zeros", skip_serializing_if = "are_zeros")]
+        padding: Vec<usize>,
+    },
+    /// Mean over windows; sizes rounded down.
+    AveragePool {
+        /// Window.
+        kernel: Vec<usize>,
+        /// Step of the window; empty (absent in files): the window.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stride: Vec<usize>,
+        /// Zeros added on each side, at most half of the window; zeros when absent.
+        #[serde(default = "zeros", skip_serializing_if = "are_zeros")]
+        padding: Vec<usize>,
+        /// Whether the zeros of the padding count in the mean.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        count_padding: bool,
+    },
+    /// Mean of every channel over all pixels: 1 x 1 pixels remain.
+    GlobalAveragePool,
+    /// The image enlarged.
+    Upsample {
+        /// Whole number of times, rows first.
+        factor: Vec<usize>,
+        /// Where the new values come from.
+        interpolation: Interpolation,
+    },
+    /// Rows and columns added.
+    Pad {
+        /// Above and left.
+        before: Vec<usize>,
+        /// Below and right.
+        after: Vec<usize>,
+        /// What they hold.
+        mode: PadMode,
+    },
+    /// In training, values become zero with this probability and the others grow by 1 / (1 - p); otherwise nothing.
+    Dropout {
+        /// The probability, at least 0 and less than 1.
+        p: f32,
     },
     /// Channels of all inputs, one after the other.
     Concat,
+    /// Sum of inputs of one shape and the same channel groups.
+    Add,
+    /// The first input times the second, which may have one channel instead of as many, and one pixel instead of as many.
+    Mul,
+}
+
+/// How an enlarged image gets its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// The pixel whose area covers the new one (PyTorch's `nearest` for whole factors).
+    Nearest,
+    /// Bilinear between the centres of pixels (PyTorch's `align_corners=False`).
+    Bilinear,
+    /// Bilinear, the corner pixels stay at the corners (PyTorch's `align_corners=True`).
+    BilinearCorners,
+}
+
+/// What added rows and columns hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadMode {
+    /// Zeros.
+    Zero,
+    /// The nearest pixel of the image.
+    Replicate,
+    /// The image mirrored at its outermost pixels, which are not repeated.
+    Reflect,
 }
 
 impl Op {
@@ -184,6 +325,39 @@ impl Op {
     #[must_use]
     pub fn geometry(&self) -> Option<Geometry> {
         geometry::of(self)
+    }
+
+    /// The group of the channels that the layer makes; `None` where they are its input's.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Input { group } | Self::Conv2d { group, .. } | Self::ConvTranspose2d { group, .. } => Some(group),
+            _ => None,
+        }
+    }
+
+    /// Where the window of a pooling lies; `None` for other layers, and where a list does not hold two numbers, a window or
+    /// step is 0, or the padding is more than half of the window.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        geometry::window(self)
+    }
+
+    /// Whether it changes every value by itself, with no parameters.
+    #[must_use]
+    pub fn is_activation(&self) -> bool {
+        matches!(
+            self,
+            Self::Relu
+                | Self::LeakyRelu { .. }
+                | Self::Elu
+                | Self::Sigmoid
+                | Self::Tanh
+                | Self::Silu
+                | Self::HardSigmoid
+                | Self::HardSwish
+                | Self::Clamp { .. }
+        )
     }
 
     /// Whether it is a convolution: ordinary, depthwise or transposed.
@@ -221,14 +395,16 @@ impl NetworkSpec {
     pub fn input_multiple(&self) -> usize {
         let mut factor = vec![1_usize; self.layers.len()];
         for (i, layer) in self.layers.iter().enumerate() {
-            let input = layer.inputs.first().and_then(|n| self.layer_index(n)).map_or(1, |j| factor[j]);
-            factor[i] = match &layer.op {
-                Op::MaxPool { kernel } => input * kernel[0],
-                op => match op.geometry() {
-                    Some(g) if g.transposed => (input / g.stride[0].max(g.stride[1])).max(1),
-                    Some(g) => input * g.stride[0].max(g.stride[1]),
-                    None => input,
-                },
+            let inputs = layer.inputs.iter().filter_map(|n| self.layer_index(n)).filter(|&j| j < i);
+            let input = inputs.map(|j| factor[j]).max().unwrap_or(1);
+            let down = |stride: [usize; 2]| input * stride[0].max(stride[1]);
+            factor[i] = match (&layer.op, layer.op.geometry(), layer.op.window()) {
+                (Op::GlobalAveragePool, ..) => 1,
+                (Op::Upsample { factor, .. }, ..) => (input / factor.iter().copied().max().unwrap_or(1).max(1)).max(1),
+                (_, Some(g), _) if g.transposed => (input / g.stride[0].max(g.stride[1])).max(1),
+                (_, Some(g), _) => down(g.stride),
+                (_, _, Some(w)) => down(w.stride),
+                _ => input,
             };
         }
         factor.into_iter().max().unwrap_or(1)
@@ -254,15 +430,7 @@ impl NetworkSpec {
         if self.rank != 2 {
             return fail(&self.output, format!("rank {} cannot be executed, only rank 2", self.rank));
         }
-        for (i, group) in self.groups.iter().enumerate() {
-            if self.groups[..i].iter().any(|g| g.name == group.name) {
-                return fail(&group.name, "two groups have this name".into());
-            }
-            if group.channels == 0 || group.divisible_by == 0 || !group.channels.is_multiple_of(group.divisible_by) {
-                let reason = format!("{} channels, must be a multiple of {}", group.channels, group.divisible_by);
-                return fail(&group.name, reason);
-            }
-        }
+        self.validate_groups()?;
         for (i, layer) in self.layers.iter().enumerate() {
             if self.layers[..i].iter().any(|l| l.name == layer.name) {
                 return fail(&layer.name, "two layers have this name".into());
@@ -274,12 +442,83 @@ impl NetworkSpec {
             }
         }
         let shapes = self.smallest_shapes()?;
-        match self.layer_index(&self.output) {
-            None => fail(&self.output, "the output names no layer".into()),
-            Some(i) if shapes.tensors[i].channels != self.classes => {
-                fail(&self.output, format!("{} channels for {} classes", shapes.tensors[i].channels, self.classes))
-            }
-            Some(_) => Ok(()),
+        let output = match self.layer_index(&self.output) {
+            None => return fail(&self.output, "the output names no layer".into()),
+            Some(i) => &shapes.tensors[i],
+        };
+        if output.channels != self.classes {
+            return fail(&self.output, format!("{} channels for {} classes", output.channels, self.classes));
         }
+        for head in &self.auxiliary {
+            let Some(i) = self.layer_index(&head.layer) else {
+                return fail(&head.layer, "an auxiliary head names no layer".into());
+            };
+            let size = |t: &TensorShape| (t.channels, t.height, t.width);
+            if size(&shapes.tensors[i]) != size(output) {
+                let reason = format!("its logits are of {}, the output's of {output}", shapes.tensors[i]);
+                return fail(&head.layer, reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_groups(&self) -> Result<()> {
+        let fail = |group: &str, reason: String| Err(Error::Network { layer: group.into(), reason });
+        for (i, group) in self.groups.iter().enumerate() {
+            if self.groups[..i].iter().any(|g| g.name == group.name) {
+                return fail(&group.name, "two groups have this name".into());
+            }
+            if group.channels == 0 || group.divisible_by == 0 || !group.channels.is_multiple_of(group.divisible_by) {
+                let reason = format!("{} channels, must be a multiple of {}", group.channels, group.divisible_by);
+                return fail(&group.name, reason);
+            }
+            if (group.kind == GroupKind::Derived) == group.sum.is_empty() {
+                return fail(&group.name, "a sum belongs to derived groups and to no others".into());
+            }
+            if group.kind == GroupKind::Derived && self.derived_channels(group)? != group.channels {
+                let reason = format!("{} channels, its sum is {}", group.channels, self.derived_channels(group)?);
+                return fail(&group.name, reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of channels that a derived group must have.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when a summand names no group or a derived one.
+    pub(super) fn derived_channels(&self, group: &Group) -> Result<usize> {
+        let mut sum = 0;
+        for share in &group.sum {
+            let found = self.group(&share.group).filter(|g| g.kind != GroupKind::Derived);
+            let found = found.ok_or_else(|| Error::Network {
+                layer: group.name.clone(),
+                reason: format!("its sum names {}, which is no group or is derived itself", share.group),
+            })?;
+            sum += share.multiple * found.channels;
+        }
+        Ok(sum)
+    }
+
+    /// The network that is deployed: without the auxiliary heads, and without the layers and groups that only they need.
+    #[must_use]
+    pub fn without_auxiliary(&self) -> Self {
+        let mut needed = vec![false; self.layers.len()];
+        for i in (0..self.layers.len()).rev() {
+            let layer = &self.layers[i];
+            needed[i] |= layer.name == self.output || matches!(layer.op, Op::Input { .. });
+            if needed[i] {
+                for input in layer.inputs.iter().filter_map(|n| self.layer_index(n)) {
+                    needed[input] = true;
+                }
+            }
+        }
+        let layers: Vec<Layer> =
+            self.layers.iter().zip(needed).filter(|(_, needed)| *needed).map(|(l, _)| l.clone()).collect();
+        let named = |name: &str| layers.iter().any(|l| l.op.group() == Some(name));
+        let summed =
+            |name: &str| self.groups.iter().any(|g| named(&g.name) && g.sum.iter().any(|share| share.group == name));
+        let groups = self.groups.iter().filter(|g| named(&g.name) || summed(&g.name)).cloned().collect();
+        Self { groups, layers, auxiliary: Vec::new(), ..self.clone() }
     }
 }

@@ -42,7 +42,7 @@ pub fn unet(options: &UnetOptions) -> Result<NetworkSpec> {
     for level in 0..=options.depth {
         if level > 0 {
             let pool = format!("pool{}", level - 1);
-            net.layer(&pool, Op::MaxPool { kernel: vec![2, 2] }, &[&last]);
+            net.layer(&pool, Op::MaxPool { kernel: vec![2, 2], stride: Vec::new(), padding: vec![0; 2] }, &[&last]);
             last = pool;
         }
         last = net.block(&format!("enc{level}"), width(level), &last);
@@ -76,6 +76,7 @@ pub fn unet(options: &UnetOptions) -> Result<NetworkSpec> {
         groups: net.groups,
         layers: net.layers,
         output: "head".into(),
+        auxiliary: Vec::new(),
     };
     spec.validate()?;
     Ok(spec)
@@ -116,7 +117,7 @@ struct Builder {
 
 impl Builder {
     fn group(&mut self, name: &str, channels: usize, kind: GroupKind) {
-        self.groups.push(Group { name: name.into(), channels, kind, divisible_by: 1 });
+        self.groups.push(Group { name: name.into(), channels, kind, divisible_by: 1, sum: Vec::new() });
     }
 
     fn layer(&mut self, name: &str, op: Op, inputs: &[&str]) {

@@ -181,6 +181,10 @@ impl Planner<'_> {
                 schedule.forward.push(Step::MaxPool { x, y });
             }
             Op::Concat => self.concat(schedule, layer)?,
+            _ => {
+                let reason = "no schedule for this kind of layer yet".into();
+                return Err(Error::Network { layer: self.spec.layers[layer].name.clone(), reason });
+            }
         }
         Ok(())
     }
