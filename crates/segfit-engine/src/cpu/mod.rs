@@ -11,6 +11,7 @@ pub mod kernels;
 mod low_precision;
 pub mod max_pool;
 mod normalisation;
+mod ops;
 pub mod ordered;
 pub mod planes;
 pub mod relu;
