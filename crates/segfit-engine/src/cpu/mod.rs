@@ -1,5 +1,6 @@
 //! The CPU device: planar activations with zero borders, one file per operation, SIMD kernels apart.
 
+mod applied;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod conv_transpose;

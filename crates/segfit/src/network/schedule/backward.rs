@@ -113,12 +113,29 @@ impl Planner<'_> {
             Step::Apply { layer, ref xs, y } if self.is_trained(y) => {
                 let dy = self.complete(y);
                 let reads = spec.layers[layer].op.backward_reads();
+                self.zero_where_shared(xs);
                 let dxs = xs.iter().map(|&x| self.claim_for(x)).collect();
                 let xs = xs.iter().map(|&x| reads.inputs.then_some(x)).collect();
                 let y = reads.output.then_some(y);
                 self.schedule.backward.push(Step::ApplyBackward { layer, xs, y, dy, dxs });
             }
             _ => {}
+        }
+    }
+
+    /// Inputs of one layer that share channels: all of their gradients are added to zeros, in whatever order.
+    fn zero_where_shared(&mut self, xs: &[TensorId]) {
+        for (i, &x) in xs.iter().enumerate() {
+            let shares = |&other: &TensorId| {
+                let (a, b) = (&self.schedule.tensors[x], &self.schedule.tensors[other]);
+                let apart = a.first_channel + a.channels <= b.first_channel
+                    || b.first_channel + b.channels <= a.first_channel;
+                a.buffer == b.buffer && !apart
+            };
+            if xs.iter().enumerate().any(|(j, other)| i != j && shares(other)) && self.is_trained(x) {
+                let gradient = self.gradient(x);
+                self.zero(gradient);
+            }
         }
     }
 
