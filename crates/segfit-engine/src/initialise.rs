@@ -8,7 +8,8 @@ use crate::state::{ParameterLayout, Weights};
 
 const PURPOSE: u64 = 0x0077_6569_6768_7473;
 
-/// Weights drawn from N(0, 2 / fan-in) (He et al. 2015), biases and shifts 0, scales 1, running means 0, variances 1.
+/// Weights drawn from N(0, 2 / fan-in) (He et al. 2015), biases and shifts 0, scales 1, slopes of
+/// PReLU 0.25 (as PyTorch), running means 0, variances 1.
 ///
 /// [`segfit::network::Parameter::fan_in`] says what the fan-in is. Every parameter has a
 /// random stream of its own, named by `seed` and its position.

@@ -46,7 +46,7 @@ pub struct RunFolder {
     pub path: PathBuf,
     /// `run.json`.
     pub info: RunInfo,
-    /// `network.json`.
+    /// The network: of a run that is opened, what is deployed; `network.json` has the auxiliary heads too.
     pub network: NetworkSpec,
 }
 
@@ -94,7 +94,7 @@ impl RunFolder {
         Ok(Self { path: path.into(), info, network: network.clone() })
     }
 
-    /// Opens a run to evaluate or segment with it.
+    /// Opens a run to evaluate or segment with it, without its auxiliary heads.
     ///
     /// # Errors
     /// When a file is missing or damaged.
@@ -102,10 +102,10 @@ impl RunFolder {
         let info = read_json(&path.join("run.json"), RUN_FORMAT)?;
         let network: NetworkSpec = read_json(&path.join("network.json"), NETWORK_FORMAT)?;
         network.validate()?;
-        Ok(Self { path: path.into(), info, network })
+        Ok(Self { path: path.into(), info, network: network.without_auxiliary() })
     }
 
-    /// The trained (averaged) weights.
+    /// The trained (averaged) weights of [`Self::network`], found by their names.
     ///
     /// # Errors
     /// When the training has not finished or the file does not fit the network.

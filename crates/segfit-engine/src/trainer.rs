@@ -33,7 +33,7 @@ pub struct TrainingData<'a> {
 /// How a training is run.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
-    /// Decides initial weights, order and augmentation.
+    /// Decides initial weights, order, augmentation and dropout.
     pub seed: u64,
     /// Where logs and checkpoints go; nothing is written without it.
     pub folder: Option<PathBuf>,
@@ -91,6 +91,9 @@ pub struct Trained {
 }
 
 /// Trains `spec` by `recipe`, from the folder's checkpoint where there is one.
+///
+/// Auxiliary heads are trained with the output and have their weights in all files; the loss that is reported is the
+/// output's, and the validation Dice is that of the deployed network.
 ///
 /// `progress` is called after every step; when it returns false the training saves and stops. Files in the folder:
 /// `checkpoint.safetensors`, `weights.safetensors` (the average, at the end), `best.safetensors` (the average with the
@@ -172,6 +175,7 @@ impl<'a> Run<'a> {
             loss: recipe.loss,
             optimiser: Optimiser::AdamW { weight_decay: recipe.weight_decay },
             average_decay: recipe.ema,
+            seed: options.seed,
         };
         let mut executor = backend.compile(spec, schedule, Some(training))?;
         let checkpoint = options.folder.as_deref().map(checkpoint_path).filter(|path| path.exists());

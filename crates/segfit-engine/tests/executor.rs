@@ -11,7 +11,7 @@ use segfit_engine::initialise::initialise;
 use segfit_engine::state::State;
 
 const TRAINING: TrainingSpec =
-    TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser: Optimiser::Sgd, average_decay: 0.9 };
+    TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser: Optimiser::Sgd, average_decay: 0.9, seed: 0 };
 
 fn network() -> NetworkSpec {
     unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 2, depth: 1 }).unwrap()

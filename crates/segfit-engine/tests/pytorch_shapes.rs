@@ -62,7 +62,7 @@ impl Reference {
     fn trainer(&self, isa: Isa) -> Box<dyn Executor> {
         let schedule = Schedule::new(&self.spec, Mode::Train, BATCH, HEIGHT, WIDTH).unwrap();
         let (loss, optimiser) = (LossKind::CrossEntropyDice, Optimiser::Sgd);
-        let training = TrainingSpec { loss, optimiser, average_decay: 0.9 };
+        let training = TrainingSpec { loss, optimiser, average_decay: 0.9, seed: 0 };
         let mut executor = CpuBackend::with_isa(isa).compile(&self.spec, schedule, Some(training)).unwrap();
         executor.set_state(State::fresh(self.weights())).unwrap();
         executor

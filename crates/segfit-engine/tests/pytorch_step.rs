@@ -60,7 +60,7 @@ impl Reference {
 
     fn trainer(&self, isa: Isa, optimiser: Optimiser) -> Box<dyn Executor> {
         let schedule = Schedule::new(&self.spec, Mode::Train, BATCH, HEIGHT, WIDTH).unwrap();
-        let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9 };
+        let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9, seed: 0 };
         let mut executor = CpuBackend::with_isa(isa).compile(&self.spec, schedule, Some(training)).unwrap();
         executor.set_state(State::fresh(self.weights(""))).unwrap();
         executor
@@ -199,7 +199,7 @@ fn twenty_losses_of_a_wider_network_follow_pytorchs() {
     for isa in Isa::available() {
         for (name, optimiser, rate, tolerance) in [("adamw", adamw, 2e-4, 1e-3), ("sgd", Optimiser::Sgd, 0.01, 1e-4)] {
             let schedule = Schedule::new(&spec, Mode::Train, 2, size, size).unwrap();
-            let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9 };
+            let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9, seed: 0 };
             let mut executor = CpuBackend::with_isa(isa).compile(&spec, schedule, Some(training)).unwrap();
             executor.set_state(State::fresh(weights.clone())).unwrap();
             let mut worst = 0.0_f64;

@@ -109,6 +109,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         loss: LossKind::CrossEntropyDice,
         optimiser: Optimiser::AdamW { weight_decay: 1e-4 },
         average_decay: 0.0,
+        seed: global.seed,
     };
     let precision = args.precision.engine();
     let samples = Samples::new(args, &spec, global.seed)?;

@@ -1,0 +1,1 @@
+//! Every plain operation against PyTorch, and what all of them promise.
