@@ -29,6 +29,7 @@ pub fn initialise(spec: &NetworkSpec, seed: u64) -> Result<Weights> {
             }
             ParameterKind::Bias | ParameterKind::Shift => weights.trained[range].fill(0.0),
             ParameterKind::Scale => weights.trained[range].fill(1.0),
+            ParameterKind::Slope => weights.trained[range].fill(0.25),
             ParameterKind::RunningMean => weights.running[range].fill(0.0),
             ParameterKind::RunningVariance => weights.running[range].fill(1.0),
         }
