@@ -15,7 +15,7 @@ use super::simd::Isa;
 use super::{batch_norm, copy, max_pool, ordered, relu, team};
 use crate::backend::{ActivationRanges, Backend, CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
 use crate::error::{Error, Result};
-use crate::loss::{self, LossOptions, LossScratch, LossValue};
+use crate::loss::{self, LossOptions, LossScratch, LossValue, SoftTargets};
 use crate::optimiser::{AdamW, AdamWOptions, sgd, update_ema};
 use crate::state::{ParameterLayout, State, Weights};
 
@@ -279,6 +279,20 @@ impl CpuExecutor {
         loss::loss(self.isa, LossOptions { kind }, &logits, targets, Some(&gradient), scratch)
     }
 
+    /// Adds the teacher to the loss on the masks and to its gradient.
+    fn run_distillation(
+        &mut self,
+        kind: LossKind,
+        logits: TensorId,
+        gradient: TensorId,
+        teacher: &SoftTargets<'_>,
+        masks: LossValue,
+    ) -> LossValue {
+        let (logits, gradient) = (self.tensors[logits], self.tensors[gradient]);
+        let scratch = self.loss_scratch.as_mut().expect("compiled for training");
+        loss::distil(kind, &logits, &gradient, teacher, scratch, masks)
+    }
+
     fn run_backward(&mut self, step: &Step) {
         match *step {
             Step::Zero { dx } => self.planes(dx).fill_zero(),
@@ -314,11 +328,20 @@ impl CpuExecutor {
         }
     }
 
-    fn run_training(&mut self, training: TrainingSpec, images: &[f32], targets: &[u8], rate: f32) -> LossValue {
+    fn run_training(
+        &mut self,
+        training: TrainingSpec,
+        images: &[f32],
+        targets: &[u8],
+        teacher: Option<&SoftTargets<'_>>,
+        rate: f32,
+    ) -> LossValue {
         self.tensors[self.schedule.input].write_dense(images);
         let mut loss = None;
         self.run_forward(|this, logits, gradient| {
-            loss = Some(this.run_loss(training.loss, logits, gradient, targets));
+            let masks = this.run_loss(training.loss, logits, gradient, targets);
+            loss =
+                Some(teacher.map_or(masks, |soft| this.run_distillation(training.loss, logits, gradient, soft, masks)));
         });
         let backward = std::mem::take(&mut self.schedule.backward);
         self.state.step += 1;
@@ -386,13 +409,23 @@ impl Executor for CpuExecutor {
         Ok(())
     }
 
-    fn train_step(&mut self, images: &[f32], targets: &[u8], learning_rate: f32) -> Result<LossValue> {
+    fn train_step(
+        &mut self,
+        images: &[f32],
+        targets: &[u8],
+        teacher: Option<SoftTargets<'_>>,
+        learning_rate: f32,
+    ) -> Result<LossValue> {
         let Some(training) = self.training else { return Err(self.wrong_mode("a training step")) };
         let input = self.tensors[self.schedule.input];
         let pixels = input.batch * input.layout.height * input.layout.width;
         Self::check_len("image values", images.len(), input.channels * pixels)?;
         Self::check_len("target values", targets.len(), pixels)?;
-        Ok(team::with_team(|| self.run_training(training, images, targets, learning_rate)))
+        if let Some(soft) = &teacher {
+            let expected = self.tensors[self.schedule.output].channels * pixels;
+            Self::check_len("logits of the teacher", soft.logits.len(), expected)?;
+        }
+        Ok(team::with_team(|| self.run_training(training, images, targets, teacher.as_ref(), learning_rate)))
     }
 
     fn set_state(&mut self, state: State) -> Result<()> {
