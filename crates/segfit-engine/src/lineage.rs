@@ -1,8 +1,8 @@
 //! What a training takes over from earlier ones: initial weights, a teacher, and the record of both.
 
-use segfit::Result;
 use segfit::data::Normalisation;
 use segfit::network::{Criterion, NetworkSpec, inherit};
+use segfit::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::state::{ParameterLayout, Weights};
@@ -42,6 +42,31 @@ pub struct Teacher {
     pub weight: f32,
     /// Both networks' logits are divided by this, above 0.
     pub temperature: f32,
+}
+
+impl Teacher {
+    /// Checks that it can teach `student` on images of `size` x `size` pixels.
+    ///
+    /// # Errors
+    /// [`Error::Option`] that names what does not fit or is out of range.
+    pub fn check(&self, student: &NetworkSpec, size: usize) -> Result<()> {
+        let wrong = |what: &str, expected: String, got: String| Err(Error::Option { what: what.into(), expected, got });
+        if !(0.0..=1.0).contains(&self.weight) {
+            return wrong("weight of the teacher", "a share from 0 to 1".into(), self.weight.to_string());
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return wrong("temperature of the teacher", "a number above 0".into(), self.temperature.to_string());
+        }
+        let form = |n: &NetworkSpec| format!("{} image channel(s) and {} classes", n.in_channels(), n.classes);
+        if form(&self.network) != form(student) {
+            return wrong("teacher", form(student), form(&self.network));
+        }
+        let multiple = self.network.input_multiple();
+        if !size.is_multiple_of(multiple) {
+            return wrong("input size", format!("a multiple of {multiple}, as the teacher needs"), size.to_string());
+        }
+        Ok(())
+    }
 }
 
 /// What a run folder says of its lineage.

@@ -6,7 +6,7 @@ use segfit::network::schedule::{Mode, Schedule};
 use segfit::recipe::Recipe;
 
 use crate::backend::{Backend, Executor};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lineage::Teacher;
 use crate::loss::SoftTargets;
 
@@ -34,7 +34,7 @@ impl Teaching {
         recipe: &Recipe,
         normalisation: &Normalisation,
     ) -> Result<Self> {
-        check(teacher, student, recipe.input.size)?;
+        teacher.check(student, recipe.input.size)?;
         let size = recipe.input.size;
         let schedule = Schedule::new(&teacher.network, Mode::Infer, recipe.batch, size, size)?;
         let mut executor = backend.compile(&teacher.network, schedule, None)?;
@@ -77,28 +77,6 @@ impl Teaching {
 fn change(from: &Normalisation, to: &Normalisation) -> Vec<(f32, f32)> {
     let channels = from.mean.iter().zip(&from.std).zip(to.mean.iter().zip(&to.std));
     channels.map(|((m, s), (mean, std))| (s / std, (m - mean) / std)).collect()
-}
-
-fn check(teacher: &Teacher, student: &NetworkSpec, size: usize) -> Result<()> {
-    let wrong = |what: &str, expected: String, got: String| {
-        Err(Error::Method(segfit::Error::Option { what: what.into(), expected, got }))
-    };
-    if !(0.0..=1.0).contains(&teacher.weight) {
-        return wrong("weight of the teacher", "a share from 0 to 1".into(), teacher.weight.to_string());
-    }
-    if !(teacher.temperature > 0.0 && teacher.temperature.is_finite()) {
-        return wrong("temperature of the teacher", "a number above 0".into(), teacher.temperature.to_string());
-    }
-    let form = |n: &NetworkSpec| (n.in_channels(), n.classes);
-    if form(&teacher.network) != form(student) {
-        let text = |n: &NetworkSpec| format!("{} image channel(s) and {} classes", n.in_channels(), n.classes);
-        return wrong("teacher", text(student), text(&teacher.network));
-    }
-    let multiple = teacher.network.input_multiple();
-    if !size.is_multiple_of(multiple) {
-        return wrong("input size", format!("a multiple of {multiple}, as the teacher needs"), size.to_string());
-    }
-    Ok(())
 }
 
 #[cfg(test)]
