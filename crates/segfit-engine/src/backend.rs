@@ -8,7 +8,7 @@ use segfit::recipe::LossKind;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::loss::LossValue;
+use crate::loss::{LossValue, SoftTargets};
 use crate::state::{State, Weights};
 
 /// How parameters are changed.
@@ -151,12 +151,19 @@ pub trait Executor: Send {
     /// When the lengths do not fit, or the executor was compiled for training.
     fn infer(&mut self, images: &[f32], logits: &mut Vec<f32>) -> Result<()>;
 
-    /// One optimiser step on `images` and class indices `targets` `[batch][height][width]`; the loss of the output before the
-    /// step. Auxiliary heads add their weighted losses to what is minimised, not to what is returned.
+    /// One optimiser step on `images` and class indices `targets` `[batch][height][width]`, and on a teacher's soft targets
+    /// for the output where there are some; the loss of the output before the step. Auxiliary heads add their weighted
+    /// losses to what is minimised, not to what is returned.
     ///
     /// # Errors
     /// When the lengths do not fit, or the executor was compiled for inference.
-    fn train_step(&mut self, images: &[f32], targets: &[u8], learning_rate: f32) -> Result<LossValue>;
+    fn train_step(
+        &mut self,
+        images: &[f32],
+        targets: &[u8],
+        teacher: Option<SoftTargets<'_>>,
+        learning_rate: f32,
+    ) -> Result<LossValue>;
 
     /// Replaces parameters, averages and optimiser state of a training executor.
     ///

@@ -15,10 +15,12 @@ use crate::check::check;
 use crate::checkpoint::{load_checkpoint, save_checkpoint, save_weights};
 use crate::error::{Error, Result};
 use crate::initialise::initialise;
+use crate::lineage::Lineage;
 use crate::optimiser::learning_rate;
 use crate::run_log::{LogLine, RunLog};
 use crate::segmenter::Segmenter;
 use crate::state::{State, Weights};
+use crate::teaching::Teaching;
 
 /// What is trained on; images are at the network's scale and not normalised.
 pub struct TrainingData<'a> {
@@ -43,6 +45,8 @@ pub struct TrainOptions {
     pub report_every: usize,
     /// Stop when the validation Dice has not risen for this many reports; needs validation images.
     pub patience: Option<usize>,
+    /// What is taken over from earlier trainings.
+    pub lineage: Lineage,
 }
 
 /// What is reported while training.
@@ -86,7 +90,7 @@ pub struct Trained {
     pub steps_here: usize,
     /// Validation Dice at the last report.
     pub validation_dice: Option<f64>,
-    /// Bytes that the training executor held.
+    /// Bytes that the training executor held, and the teacher's with its logits.
     pub bytes: u64,
 }
 
@@ -132,7 +136,7 @@ pub fn train(
         seconds: start.elapsed().as_secs_f64(),
         steps_here: state.step - first,
         validation_dice: run.dice.last().copied(),
-        bytes: run.executor.bytes(),
+        bytes: run.executor.bytes() + run.teaching.as_ref().map_or(0, Teaching::bytes),
     })
 }
 
@@ -146,6 +150,7 @@ struct Run<'a> {
     spec: &'a NetworkSpec,
     options: &'a TrainOptions,
     executor: Box<dyn Executor>,
+    teaching: Option<Teaching>,
     segmenter: Segmenter<'a>,
     batches: Batches<'a>,
     log: Option<RunLog>,
@@ -178,10 +183,15 @@ impl<'a> Run<'a> {
             seed: options.seed,
         };
         let mut executor = backend.compile(spec, schedule, Some(training))?;
+        let teacher = options.lineage.teacher.as_ref();
+        let teaching = teacher.map(|t| Teaching::new(backend, t, spec, recipe, data.normalisation)).transpose()?;
         let checkpoint = options.folder.as_deref().map(checkpoint_path).filter(|path| path.exists());
         let state = match &checkpoint {
             Some(path) => load_checkpoint(path, spec, &options.run)?,
-            None => State::fresh(initialise(spec, options.seed)?),
+            None => State::fresh(match &options.lineage.init {
+                Some(init) => init.weights.clone(),
+                None => initialise(spec, options.seed)?,
+            }),
         };
         let (log, lines) = match options.folder.as_deref() {
             Some(folder) => (Some(RunLog::open(folder, state.step)?), RunLog::lines(folder)?),
@@ -194,6 +204,7 @@ impl<'a> Run<'a> {
             spec,
             options,
             executor,
+            teaching,
             segmenter: segmenter.with_loss(recipe.loss),
             batches: Batches::new(data.train, data.normalisation, recipe, options.seed),
             log,
@@ -222,7 +233,9 @@ impl<'a> Run<'a> {
             let (done, last) = (step + 1, step + 1 == recipe.steps);
             let rate = learning_rate(step, recipe.steps, recipe.warmup, peak);
             self.batches.fill(step);
-            self.loss = self.executor.train_step(&self.batches.images, &self.batches.targets, rate)?.total;
+            let Batches { images, targets, .. } = &self.batches;
+            let soft = self.teaching.as_mut().map(|teaching| teaching.soft_targets(images)).transpose()?;
+            self.loss = self.executor.train_step(images, targets, soft, rate)?.total;
             if !self.loss.is_finite() {
                 return Err(Error::Diverged { step: done, loss: self.loss });
             }

@@ -85,7 +85,7 @@ fn one_step_gives_pytorchs_loss_gradients_and_statistics() {
         // With plain gradient descent and a large rate the step shows the gradients.
         let rate = 64.0_f32;
         let mut executor = reference.trainer(isa);
-        let loss = executor.train_step(&reference.floats("input"), &reference.target(), rate).unwrap().total;
+        let loss = executor.train_step(&reference.floats("input"), &reference.target(), None, rate).unwrap().total;
         let want = reference.values("loss")[0];
         assert!((loss - want).abs() < 1e-5, "{} loss {loss} {want}", isa.name());
         let (before, after) = (reference.weights().trained, executor.state().unwrap());
@@ -113,7 +113,7 @@ fn ten_losses_follow_pytorchs() {
     for isa in Isa::available() {
         let mut executor = reference.trainer(isa);
         for (step, want) in reference.values("losses.sgd").iter().enumerate() {
-            let loss = executor.train_step(&reference.floats("input"), &reference.target(), 0.05).unwrap().total;
+            let loss = executor.train_step(&reference.floats("input"), &reference.target(), None, 0.05).unwrap().total;
             assert!((loss - want).abs() < 1e-4 * want, "{} step {step}: {loss} {want}", isa.name());
         }
     }
@@ -141,7 +141,7 @@ fn the_number_of_threads_changes_no_bit() {
         pool.install(|| {
             let mut executor = reference.trainer(Isa::detect());
             for _ in 0..3 {
-                executor.train_step(&reference.floats("input"), &reference.target(), 0.05).unwrap();
+                executor.train_step(&reference.floats("input"), &reference.target(), None, 0.05).unwrap();
             }
             executor.state().unwrap()
         })

@@ -88,7 +88,7 @@ fn one_step_gives_pytorchs_loss_gradients_and_statistics() {
         // With plain gradient descent and a large rate the step shows the gradients.
         let rate = 64.0_f32;
         let mut executor = reference.trainer(isa, Optimiser::Sgd);
-        let loss = executor.train_step(&reference.floats("input"), &reference.target(), rate).unwrap().total;
+        let loss = executor.train_step(&reference.floats("input"), &reference.target(), None, rate).unwrap().total;
         let want = reference.values("f64.loss")[0];
         assert!((loss - want).abs() < 1e-5, "{} loss {loss} {want}", isa.name());
         let (before, after) = (reference.weights("").trained, executor.state().unwrap());
@@ -113,7 +113,7 @@ fn one_step_gives_pytorchs_loss_gradients_and_statistics() {
 fn adamw_moves_the_parameters_as_pytorch_does() {
     let reference = Reference::read();
     let mut executor = reference.trainer(Isa::detect(), Optimiser::AdamW { weight_decay: 1e-4 });
-    executor.train_step(&reference.floats("input"), &reference.target(), 1e-3).unwrap();
+    executor.train_step(&reference.floats("input"), &reference.target(), None, 1e-3).unwrap();
     let after = executor.state().unwrap();
     for (parameter, range) in reference.layout.parameters.iter().zip(&reference.layout.ranges) {
         if parameter.kind.is_trained() && !reference.has_no_gradient(&parameter.name) {
@@ -136,7 +136,7 @@ fn twenty_losses_follow_pytorchs() {
         for (name, optimiser, rate, tolerance) in runs {
             let mut executor = reference.trainer(isa, optimiser);
             for (step, want) in reference.values(name).iter().enumerate() {
-                let got = executor.train_step(&input, &target, rate).unwrap().total;
+                let got = executor.train_step(&input, &target, None, rate).unwrap().total;
                 assert!((got - want).abs() < tolerance * want, "{} {name} step {step}: {got} {want}", isa.name());
             }
         }
@@ -204,7 +204,8 @@ fn twenty_losses_of_a_wider_network_follow_pytorchs() {
             executor.set_state(State::fresh(weights.clone())).unwrap();
             let mut worst = 0.0_f64;
             for want in reference[name].as_array().unwrap() {
-                let (got, want) = (executor.train_step(&input, &target, rate).unwrap().total, want.as_f64().unwrap());
+                let (got, want) =
+                    (executor.train_step(&input, &target, None, rate).unwrap().total, want.as_f64().unwrap());
                 worst = worst.max((got - want).abs() / want);
             }
             assert!(worst < tolerance, "{} {name}: {worst}", isa.name());
@@ -239,7 +240,7 @@ fn the_number_of_threads_changes_no_bit() {
         pool.install(|| {
             let mut executor = reference.trainer(Isa::detect(), Optimiser::AdamW { weight_decay: 1e-4 });
             for _ in 0..3 {
-                executor.train_step(&input, &target, 1e-3).unwrap();
+                executor.train_step(&input, &target, None, 1e-3).unwrap();
             }
             executor.state().unwrap()
         })

@@ -193,7 +193,7 @@ fn measure(args: &Args, samples: Samples, executor: &mut dyn Executor) -> Result
         match args.mode {
             BenchMode::Infer => executor.infer(&images, &mut logits)?,
             BenchMode::Train => {
-                executor.train_step(&images, &targets, 1e-3)?;
+                executor.train_step(&images, &targets, None, 1e-3)?;
             }
         }
         if round >= 3 {

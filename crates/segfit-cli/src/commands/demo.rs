@@ -15,6 +15,7 @@ use segfit::predict::{Mapping, NetworkOptions, curve};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
+use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
 use segfit_engine::segmenter::Segmenter;
 use serde::Serialize;
@@ -153,7 +154,9 @@ fn one(
     global: &Global,
 ) -> Result<Reached> {
     let backend = CpuBackend::detect();
-    let training = Training { network, recipe, dataset, material, seed: global.seed, folder, patience: None, title };
+    let lineage = &Lineage::default();
+    let seed = global.seed;
+    let training = Training { network, recipe, dataset, material, seed, folder, patience: None, lineage, title };
     let (_, done, _) = train(&backend, &training, global)?;
     let weights = done.trained.weights.clone();
     let mut segmenter =

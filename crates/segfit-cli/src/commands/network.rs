@@ -9,6 +9,7 @@ use segfit::files::write_json;
 use segfit::network::{NetworkSpec, Op, Shapes, families};
 use serde::Serialize;
 
+use super::network_inherit::{InheritOptions, write_weights};
 use crate::context::Global;
 use crate::network_options::NetworkSource;
 use crate::table::Table;
@@ -38,7 +39,8 @@ enum Action {
     /// Write a network with fewer channels as network.json
     #[command(after_help = "Examples:\n  \
         segfit network narrow --width 16 --out network.json\n  \
-        segfit network narrow --network network.json --widths enc4=32,dec0=4 --out narrow.json")]
+        segfit network narrow --network network.json --widths enc4=32,dec0=4 --out narrow.json\n  \
+        segfit network narrow --network run/network.json --multiplier 0.25 --weights run --out narrow.json")]
     Narrow(Narrow),
 }
 
@@ -55,6 +57,8 @@ struct Sized {
 struct Narrow {
     #[command(flatten)]
     source: NetworkSource,
+    #[command(flatten)]
+    inherit: InheritOptions,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -240,8 +244,14 @@ fn list(global: &Global) -> Result<()> {
 
 fn narrow(options: &Narrow, global: &Global) -> Result<()> {
     let spec = options.source.build()?;
+    let weights = write_weights(&options.inherit, &options.source, &spec, &options.out)?;
     write_json(&options.out, &spec)?;
     let params = segfit::cost::parameters(&spec)?;
-    let report = serde_json::json!({ "out": options.out, "params": params, "widths": spec.widths() });
-    global.print(&report, &format!("{}: {} parameters", options.out.display(), count(params)))
+    let mut report = serde_json::json!({ "out": options.out, "params": params, "widths": spec.widths() });
+    let mut text = format!("{}: {} parameters\n", options.out.display(), count(params));
+    if let Some(file) = weights {
+        text += &format!("{}: their values, inherited\n", file.display());
+        report["weights"] = serde_json::json!(file);
+    }
+    global.print(&report, text.trim_end())
 }

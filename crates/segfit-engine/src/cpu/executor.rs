@@ -17,7 +17,7 @@ use super::simd::Isa;
 use super::{batch_norm, copy, max_pool, ordered, relu, team};
 use crate::backend::{ActivationRanges, Backend, CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
 use crate::error::{Error, Result};
-use crate::loss::{self, LossOptions, LossScratch, LossValue};
+use crate::loss::{self, LossOptions, LossScratch, LossValue, SoftTargets};
 use crate::optimiser::{AdamW, AdamWOptions, sgd, update_ema};
 use crate::state::{ParameterLayout, State, Weights};
 
@@ -291,7 +291,14 @@ impl CpuExecutor {
     }
 
     /// The loss of a head; its gradient is multiplied by `weight`.
-    fn run_loss(&mut self, kind: LossKind, logits: &Planes, gradient: &Planes, weight: f32, targets: &[u8]) -> LossValue {
+    fn run_loss(
+        &mut self,
+        kind: LossKind,
+        logits: &Planes,
+        gradient: &Planes,
+        weight: f32,
+        targets: &[u8],
+    ) -> LossValue {
         let scratch = self.loss_scratch.as_mut().expect("compiled for training");
         let value = loss::loss(self.isa, LossOptions { kind }, logits, targets, Some(gradient), scratch);
         if weight != 1.0 {
@@ -299,6 +306,19 @@ impl CpuExecutor {
             batch_norm::affine(self.isa, gradient, gradient, &scale, &shift, false);
         }
         value
+    }
+
+    /// Adds the teacher to the loss on the masks and to its gradient.
+    fn run_distillation(
+        &mut self,
+        kind: LossKind,
+        logits: &Planes,
+        gradient: &Planes,
+        teacher: &SoftTargets<'_>,
+        masks: LossValue,
+    ) -> LossValue {
+        let scratch = self.loss_scratch.as_mut().expect("compiled for training");
+        loss::distil(kind, logits, gradient, teacher, scratch, masks)
     }
 
     fn run_backward(&mut self, step: &Step) {
@@ -344,15 +364,25 @@ impl CpuExecutor {
         }
     }
 
-    fn run_training(&mut self, training: TrainingSpec, images: &[f32], targets: &[u8], rate: f32) -> LossValue {
+    fn run_training(
+        &mut self,
+        training: TrainingSpec,
+        images: &[f32],
+        targets: &[u8],
+        teacher: Option<&SoftTargets<'_>>,
+        rate: f32,
+    ) -> LossValue {
         self.tensors[self.schedule.input].write_dense(images);
         self.draw = Some(Draw { seed: training.seed, step: self.state.step as u64 });
         // The first loss is the output's: it is the one that is reported.
         let mut loss = None;
         self.run_forward(|this, logits, gradient, weight| {
             let (logits, gradient) = (this.tensors[logits], this.tensors[gradient]);
-            let value = this.run_loss(training.loss, &logits, &gradient, weight, targets);
-            loss.get_or_insert(value);
+            let masks = this.run_loss(training.loss, &logits, &gradient, weight, targets);
+            if loss.is_none() {
+                let distilled = |soft| this.run_distillation(training.loss, &logits, &gradient, soft, masks);
+                loss = Some(teacher.map_or(masks, distilled));
+            }
         });
         let backward = std::mem::take(&mut self.schedule.backward);
         self.state.step += 1;
@@ -432,13 +462,23 @@ impl Executor for CpuExecutor {
         Ok(())
     }
 
-    fn train_step(&mut self, images: &[f32], targets: &[u8], learning_rate: f32) -> Result<LossValue> {
+    fn train_step(
+        &mut self,
+        images: &[f32],
+        targets: &[u8],
+        teacher: Option<SoftTargets<'_>>,
+        learning_rate: f32,
+    ) -> Result<LossValue> {
         let Some(training) = self.training else { return Err(self.wrong_mode("a training step")) };
         let input = self.tensors[self.schedule.input];
         let pixels = input.batch * input.layout.height * input.layout.width;
         Self::check_len("image values", images.len(), input.channels * pixels)?;
         Self::check_len("target values", targets.len(), pixels)?;
-        Ok(team::with_team(|| self.run_training(training, images, targets, learning_rate)))
+        if let Some(soft) = &teacher {
+            let expected = self.tensors[self.schedule.output].channels * pixels;
+            Self::check_len("logits of the teacher", soft.logits.len(), expected)?;
+        }
+        Ok(team::with_team(|| self.run_training(training, images, targets, teacher.as_ref(), learning_rate)))
     }
 
     fn set_state(&mut self, state: State) -> Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod families;
 mod geometry;
+mod inherit;
 pub mod layout;
 mod narrow;
 mod parameters;
@@ -10,6 +11,7 @@ mod shape;
 mod spec;
 
 pub use geometry::{Axis, Geometry, Tap, Window};
+pub use inherit::{Criterion, inherit};
 pub use narrow::Widths;
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};

@@ -14,6 +14,7 @@ use segfit_engine::backend::Backend as _;
 use segfit_engine::checkpoint::load_weights;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::experiment::{Attempt, attempt_seed};
+use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
 use segfit_engine::run_log::RunLog;
 use segfit_engine::segmenter::Segmenter;
@@ -113,6 +114,7 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
         seed: job.seed,
         folder: &folder,
         patience: None,
+        lineage: &Lineage::default(),
         title: &title,
     };
     let (_, done, number) = train(&backend, &training, global)?;

@@ -128,8 +128,8 @@ impl Planner<'_> {
         for (i, &x) in xs.iter().enumerate() {
             let shares = |&other: &TensorId| {
                 let (a, b) = (&self.schedule.tensors[x], &self.schedule.tensors[other]);
-                let apart = a.first_channel + a.channels <= b.first_channel
-                    || b.first_channel + b.channels <= a.first_channel;
+                let apart =
+                    a.first_channel + a.channels <= b.first_channel || b.first_channel + b.channels <= a.first_channel;
                 a.buffer == b.buffer && !apart
             };
             if xs.iter().enumerate().any(|(j, other)| i != j && shares(other)) && self.is_trained(x) {

@@ -47,10 +47,9 @@ pub(super) fn plan(spec: &NetworkSpec, shapes: &Shapes, mode: Mode, batch: usize
     }
     schedule.output = planner.made(graph.heads[0].0)?;
     let input = spec.layers.iter().position(|l| matches!(l.op, Op::Input { .. }));
-    schedule.input = planner.made(input.ok_or_else(|| Error::Network {
-        layer: "input".into(),
-        reason: "the network has no input".into(),
-    })?)?;
+    schedule.input = planner.made(
+        input.ok_or_else(|| Error::Network { layer: "input".into(), reason: "the network has no input".into() })?,
+    )?;
     if mode == Mode::Train {
         for &(head, weight) in &graph.heads {
             // The gradient's tensor is known when the backward steps are planned.

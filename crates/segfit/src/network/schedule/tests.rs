@@ -14,9 +14,7 @@ fn inference_fuses_norm_and_relu_and_copies_nothing() {
     let convolutions = s.forward.iter().filter(|s| matches!(s, Step::Convolve { .. })).count();
     assert_eq!(convolutions, 2 * 5 + 2 + 1);
     assert_eq!(s.forward.len(), convolutions + 2, "two poolings and nothing else");
-    assert!(
-        s.forward.iter().filter(|s| matches!(s, Step::Convolve { norm: Some(_), relu: true, .. })).count() == 12
-    );
+    assert!(s.forward.iter().filter(|s| matches!(s, Step::Convolve { norm: Some(_), relu: true, .. })).count() == 12);
 }
 
 #[test]
