@@ -116,7 +116,7 @@ fn blend(x: &[f32], to: &mut [f32]) {
     let pairs = to.as_chunks_mut::<2>().0;
     pairs[0] = between(x[0], x[0], x[1.min(last)]);
     pairs[last] = between(x[last.saturating_sub(1)], x[last], x[last]);
-    for (pair, w) in pairs.iter_mut().skip(1).zip(x.array_windows::<3>()) {
+    for (pair, w) in pairs.iter_mut().skip(1).zip(x.windows(3)) {
         *pair = between(w[0], w[1], w[2]);
     }
 }
@@ -131,7 +131,7 @@ fn blend_back(d: &[f32], to: &mut [f32]) {
     };
     to[0] = edge(0);
     to[last] = edge(last);
-    for (t, w) in to.iter_mut().skip(1).zip(pairs.array_windows::<3>()) {
+    for (t, w) in to.iter_mut().skip(1).zip(pairs.windows(3)) {
         *t = around(w[0][1], w[1], w[2][0]);
     }
 }
