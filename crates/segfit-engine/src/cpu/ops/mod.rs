@@ -1,6 +1,8 @@
 //! The layers that are neither convolution nor batch norm: activations, norms of single images, pooling, resizing, dropout,
 //! sums and products. One file per kind; every one leaves borders zero and gives the same bits for any number of threads.
 
+#![allow(clippy::extra_unused_type_parameters, reason = "the parameter of a kernel names its instruction set")]
+
 mod activation;
 mod add;
 mod dropout;

@@ -60,6 +60,24 @@ pub fn pixels(x: &Planes, image: usize, channel: usize, row: usize) -> &[f32] {
     unsafe { std::slice::from_raw_parts(x.row(image, channel, row), x.layout.width) }
 }
 
+/// The first `n` floats from each pointer.
+///
+/// # Safety
+/// They may be read; `n` is at most [`BLOCK`].
+#[inline(always)]
+unsafe fn load_blocks<const N: usize>(n: usize, from: [*const f32; N], values: &mut [[f32; BLOCK]; N]) {
+    for (v, p) in values.iter_mut().zip(from) {
+        // SAFETY: the caller's.
+        unsafe {
+            if n == BLOCK {
+                *v = p.cast::<[f32; BLOCK]>().read_unaligned();
+            } else {
+                std::ptr::copy_nonoverlapping(p, v.as_mut_ptr(), n);
+            }
+        }
+    }
+}
+
 /// to\[i] = f(\[from\[0]\[i], from\[1]\[i], ...]) for `n` floats. `to` may be one of `from`.
 ///
 /// # Safety
@@ -70,16 +88,8 @@ pub unsafe fn zip_row<const N: usize>(n: usize, from: [*const f32; N], to: *mut 
     while i < n {
         let count = BLOCK.min(n - i);
         let (mut values, mut out) = ([[0.0_f32; BLOCK]; N], [0.0_f32; BLOCK]);
-        for (v, p) in values.iter_mut().zip(from) {
-            // SAFETY: `count` floats from i lie inside the row.
-            unsafe {
-                if count == BLOCK {
-                    *v = p.add(i).cast::<[f32; BLOCK]>().read_unaligned();
-                } else {
-                    std::ptr::copy_nonoverlapping(p.add(i), v.as_mut_ptr(), count);
-                }
-            }
-        }
+        // SAFETY: `count` floats from i lie inside the rows.
+        unsafe { load_blocks(count, from.map(|p| p.add(i)), &mut values) };
         for (k, o) in out.iter_mut().enumerate() {
             *o = f(std::array::from_fn(|a| values[a][k]));
         }
@@ -120,15 +130,16 @@ pub unsafe fn sum_rows<const N: usize, const M: usize>(
         while i < width {
             let n = BLOCK.min(width - i);
             let mut values = [[0.0_f32; BLOCK]; N];
-            for (v, x) in values.iter_mut().zip(from) {
-                // SAFETY: `n` floats from i lie inside the row.
-                unsafe { std::ptr::copy_nonoverlapping(x.first.add(r * x.stride + i), v.as_mut_ptr(), n) };
-            }
-            for k in 0..BLOCK {
+            // SAFETY: `n` floats from i lie inside the rows.
+            unsafe { load_blocks(n, from.map(|x| x.first.add(r * x.stride + i).cast_const()), &mut values) };
+            let mut add = |k: usize| {
                 let terms = f(std::array::from_fn(|a| values[a][k]));
-                for (l, t) in lanes.iter_mut().zip(terms) {
-                    l[k] += if k < n { t } else { 0.0 };
-                }
+                lanes.iter_mut().zip(terms).for_each(|(l, t)| l[k] += t);
+            };
+            if n == BLOCK {
+                (0..BLOCK).for_each(&mut add);
+            } else {
+                (0..n).for_each(&mut add);
             }
             (i, pending) = (i + BLOCK, pending + 1);
             if pending == FLUSH {

@@ -1,7 +1,7 @@
 //! Linear maps of planes that act along rows and along columns: average pooling, upsampling, padding.
 //!
-//! Each axis is a short list of (input, weight) for every output; the gradient is the transposed list. An output row is first
-//! put together from whole input rows, then its pixels from the pixels of that.
+//! Each axis is a short list of (input, weight) for every output; the gradient is the transposed list. An output row is
+//! first put together from whole input rows, then its pixels from the pixels of that.
 
 use super::rows::{pixels, write_pieces};
 use crate::cpu::ordered::floats;
@@ -25,6 +25,8 @@ enum Way {
     Twice,
     /// Sums of two neighbouring inputs: the transpose of `Twice`.
     Pairs,
+    /// Two neighbouring inputs each: the first of them, and their weights.
+    Neighbours(Vec<(usize, [f32; 2])>),
     /// Bilinear, twice as many.
     Blend,
     /// The transpose of `Blend`.
@@ -51,6 +53,21 @@ impl Axis {
         Self { way: Way::Blend, ..self }
     }
 
+    /// The same, taken from two neighbouring inputs everywhere, where the taps allow it.
+    pub fn neighbours(self) -> Self {
+        let last = self.inputs - 1;
+        let two = |taps: &Vec<(usize, f32)>| match taps[..] {
+            [(a, w)] if a < last => Some((a, [w, 0.0])),
+            [(a, w)] if last > 0 => Some((a - 1, [0.0, w])),
+            [(a, v), (b, w)] if b == a + 1 => Some((a, [v, w])),
+            _ => None,
+        };
+        match self.taps.iter().map(two).collect() {
+            Some(list) => Self { way: Way::Neighbours(list), ..self },
+            None => self,
+        }
+    }
+
     fn transposed(&self) -> Self {
         let mut taps = vec![Vec::new(); self.inputs];
         for (o, list) in self.taps.iter().enumerate() {
@@ -75,6 +92,12 @@ impl Axis {
             Way::Pairs => {
                 for (t, [a, b]) in to.iter_mut().zip(from.as_chunks::<2>().0) {
                     *t = a + b;
+                }
+            }
+            Way::Neighbours(list) => {
+                for (t, (i, [v, w])) in to.iter_mut().zip(list) {
+                    let pair = &from[*i..i + 2];
+                    *t = v * pair[0] + w * pair[1];
                 }
             }
             Way::Blend => blend(from, to),
@@ -116,7 +139,7 @@ fn blend(x: &[f32], to: &mut [f32]) {
     let pairs = to.as_chunks_mut::<2>().0;
     pairs[0] = between(x[0], x[0], x[1.min(last)]);
     pairs[last] = between(x[last.saturating_sub(1)], x[last], x[last]);
-    for (pair, w) in pairs.iter_mut().skip(1).zip(x.array_windows::<3>()) {
+    for (pair, w) in pairs.iter_mut().skip(1).zip(x.windows(3)) {
         *pair = between(w[0], w[1], w[2]);
     }
 }
@@ -131,7 +154,7 @@ fn blend_back(d: &[f32], to: &mut [f32]) {
     };
     to[0] = edge(0);
     to[last] = edge(last);
-    for (t, w) in to.iter_mut().skip(1).zip(pairs.array_windows::<3>()) {
+    for (t, w) in to.iter_mut().skip(1).zip(pairs.windows(3)) {
         *t = around(w[0][1], w[1], w[2][0]);
     }
 }

@@ -23,10 +23,10 @@ fn axis(n: usize, factor: usize, interpolation: Interpolation) -> Axis {
             // The centre of output j lies at (j + 1/2) / factor - 1/2; above the first centre there is only the first pixel.
             let at = |j: usize| ((2 * j + 1).saturating_sub(factor), 2 * factor);
             let axis = Axis::new(n, (0..outputs).map(|j| between(n, at(j))).collect());
-            if factor == 2 { axis.blend() } else { axis }
+            if factor == 2 { axis.blend() } else { axis.neighbours() }
         }
         Interpolation::BilinearCorners => {
-            Axis::new(n, (0..outputs).map(|j| between(n, (j * (n - 1), outputs - 1))).collect())
+            Axis::new(n, (0..outputs).map(|j| between(n, (j * (n - 1), outputs - 1))).collect()).neighbours()
         }
     }
 }
