@@ -2,6 +2,8 @@
 
 mod stored;
 
+use std::path::Path;
+
 use segfit::network::families::{UnetOptions, unet};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{NetworkSpec, ParameterKind};
