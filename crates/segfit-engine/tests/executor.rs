@@ -8,6 +8,7 @@ use segfit_engine::Error;
 use segfit_engine::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::initialise::initialise;
+use segfit_engine::loss::SoftTargets;
 use segfit_engine::state::State;
 
 const TRAINING: TrainingSpec =
@@ -79,6 +80,8 @@ fn lengths_are_checked_and_a_refused_call_changes_nothing() {
     trains.set_state(state.clone()).unwrap();
     is_wrong_length(trains.train_step(&images[1..], &targets, None, 0.1), "image");
     is_wrong_length(trains.train_step(&images, &targets[1..], None, 0.1), "target");
+    let soft = SoftTargets { logits: &images[1..], weight: 0.5, temperature: 2.0 };
+    is_wrong_length(trains.train_step(&images, &targets, Some(soft), 0.1), "teacher");
     type Part = fn(&mut State) -> &mut Vec<f32>;
     let cuts: [(&str, Part); 6] = [
         ("parameters", |s| &mut s.trained),
