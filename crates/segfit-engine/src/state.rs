@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use segfit::{Error, Result};
 use segfit::network::{NetworkSpec, Parameter, ParameterKind};
+use segfit::{Error, Result};
 
 /// Where each parameter lies in the flat vectors of a [`State`].
 #[derive(Clone, Debug)]
@@ -116,7 +116,8 @@ impl Weights {
         let named: HashMap<&str, _> = all.map(|(p, range)| (p.name.as_str(), (p, range.clone()))).collect();
         let mut selected = Self { trained: Vec::with_capacity(to.trained_len), running: Vec::new() };
         for wanted in &to.parameters {
-            let found = named.get(wanted.name.as_str()).filter(|(p, _)| p.shape == wanted.shape && p.kind == wanted.kind);
+            let found =
+                named.get(wanted.name.as_str()).filter(|(p, _)| p.shape == wanted.shape && p.kind == wanted.kind);
             let (parameter, range) = found.ok_or_else(|| {
                 let reason = format!("no weights of shape {:?} are called {}", wanted.shape, wanted.name);
                 Error::Network { layer: wanted.name.clone(), reason }

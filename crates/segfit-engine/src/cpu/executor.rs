@@ -291,7 +291,14 @@ impl CpuExecutor {
     }
 
     /// The loss of a head; its gradient is multiplied by `weight`.
-    fn run_loss(&mut self, kind: LossKind, logits: &Planes, gradient: &Planes, weight: f32, targets: &[u8]) -> LossValue {
+    fn run_loss(
+        &mut self,
+        kind: LossKind,
+        logits: &Planes,
+        gradient: &Planes,
+        weight: f32,
+        targets: &[u8],
+    ) -> LossValue {
         let scratch = self.loss_scratch.as_mut().expect("compiled for training");
         let value = loss::loss(self.isa, LossOptions { kind }, logits, targets, Some(gradient), scratch);
         if weight != 1.0 {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use segfit::network::{NetworkSpec, Op};
 use segfit::network::schedule::{Schedule, Step, TensorId};
+use segfit::network::{NetworkSpec, Op};
 
 use crate::backend::{ActivationRanges, Precision};
 use crate::error::{Error, Result};
@@ -106,7 +106,9 @@ impl Planner<'_> {
                 }
                 Step::Copy { x, y } => (self.slots(x)?, y),
                 Step::Apply { layer, y, .. } => {
-                    return Err(self.unsupported(y, format!("{} is executed in f32 only", kind(&spec.layers[layer].op))));
+                    return Err(
+                        self.unsupported(y, format!("{} is executed in f32 only", kind(&spec.layers[layer].op)))
+                    );
                 }
                 _ => unreachable!("an inference schedule has forward steps only"),
             };

@@ -16,9 +16,7 @@ fn inference_fuses_norm_and_relu_and_copies_nothing() {
     let convolutions = s.forward.iter().filter(|s| matches!(s, Step::Convolve { .. })).count();
     assert_eq!(convolutions, 2 * 5 + 2 + 1);
     assert_eq!(s.forward.len(), convolutions + 2, "two poolings and nothing else");
-    assert!(
-        s.forward.iter().filter(|s| matches!(s, Step::Convolve { norm: Some(_), relu: true, .. })).count() == 12
-    );
+    assert!(s.forward.iter().filter(|s| matches!(s, Step::Convolve { norm: Some(_), relu: true, .. })).count() == 12);
 }
 
 #[test]
@@ -206,7 +204,9 @@ fn the_gradient_of_a_norm_s_input_is_added_where_others_read_it() {
     let added: Vec<(&str, bool)> = s
         .backward
         .iter()
-        .filter_map(|s| if let Step::CopyBackward { dx, accumulate, .. } = s { Some((names(*dx), *accumulate)) } else { None })
+        .filter_map(|s| {
+            if let Step::CopyBackward { dx, accumulate, .. } = s { Some((names(*dx), *accumulate)) } else { None }
+        })
         .collect();
     assert_eq!(added, [("d:c4", true), ("d:c3", true), ("d:c2", true), ("d:stem", true)]);
     let zeroed: Vec<&str> =
@@ -254,12 +254,47 @@ fn what_changes_nothing_or_reaches_no_head_has_no_step() {
     assert_eq!(infer.arena_floats, deployed.arena_floats);
     let train = Schedule::new(&net, Mode::Train, 1, 8, 8).unwrap();
     let applied = train.forward.iter().filter(|s| matches!(s, Step::Apply { .. })).count();
-    assert_eq!((train.forward.len(), applied), (7, 2), "3 convolutions, dropout and ReLU, 2 losses: {:?}", train.forward);
-    let weights: Vec<f32> =
-        train.forward.iter().filter_map(|s| if let Step::Loss { weight, .. } = s { Some(*weight) } else { None }).collect();
+    assert_eq!(
+        (train.forward.len(), applied),
+        (7, 2),
+        "3 convolutions, dropout and ReLU, 2 losses: {:?}",
+        train.forward
+    );
+    let weights: Vec<f32> = train
+        .forward
+        .iter()
+        .filter_map(|s| if let Step::Loss { weight, .. } = s { Some(*weight) } else { None })
+        .collect();
     assert_eq!(weights, [1.0, 0.5]);
     let trained = train.backward.iter().filter(|s| matches!(s, Step::ConvolveBackwardWeights { .. })).count();
     assert_eq!(trained, 3);
+    check_steps(&train);
+}
+
+#[test]
+fn what_nothing_else_reads_is_replaced() {
+    let net = network(
+        &[
+            ("x", conv("a"), &["image"]),
+            ("y", conv("a"), &["x"]),
+            ("sum", Op::Add, &["x", "y"]),
+            ("silu", Op::Silu, &["sum"]),
+            ("head", conv("classes"), &["silu"]),
+        ],
+        "head",
+    );
+    let buffers = |s: &Schedule, names: [&str; 4]| {
+        names.map(|name| s.tensors.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("{name}")).buffer)
+    };
+    let infer = Schedule::new(&net, Mode::Infer, 1, 8, 8).unwrap();
+    let [x, y, sum, silu] = buffers(&infer, ["x", "y", "sum", "silu"]);
+    assert!(x != y && y == sum && sum == silu, "x is read once more");
+    let train = Schedule::new(&net, Mode::Train, 1, 8, 8).unwrap();
+    let [x, y, sum, silu] = buffers(&train, ["x", "y", "sum", "silu"]);
+    assert!(x != y && y != sum && sum != silu);
+    let d = train.tensors.iter().filter(|t| t.name.starts_with("d:")).map(|t| t.name.as_str()).collect::<Vec<_>>();
+    assert_eq!(d, ["d:head", "d:silu", "d:x"], "the gradients of the sum and of y are that of silu");
+    check_steps(&infer);
     check_steps(&train);
 }
 
@@ -281,7 +316,9 @@ fn check_steps(s: &Schedule) {
             Step::Loss { logits, gradient, .. } => (vec![*logits], vec![*gradient]),
             Step::Zero { dx } => (vec![], vec![*dx]),
             Step::ReluBackward { y, dy } => (vec![*y, *dy], vec![]),
-            Step::ConvolveBackwardWeights { x, dy, .. } | Step::NormaliseBackward { x, dy, .. } => (vec![*x, *dy], vec![]),
+            Step::ConvolveBackwardWeights { x, dy, .. } | Step::NormaliseBackward { x, dy, .. } => {
+                (vec![*x, *dy], vec![])
+            }
             Step::ConvolveBackwardData { dy, dx, accumulate, .. } | Step::CopyBackward { dy, dx, accumulate } => {
                 ([*dy].into_iter().chain(added(dx, accumulate)).collect(), vec![*dx])
             }
