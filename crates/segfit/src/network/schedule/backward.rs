@@ -1,6 +1,6 @@
 //! Loss and backward steps: the forward steps in reverse, gradients of concatenations by views as in the forward pass.
 
-use super::super::spec::NetworkSpec;
+use super::super::spec::{NetworkSpec, Op};
 use super::{Buffer, Schedule, Step, Tensor, TensorId};
 
 /// Gives the losses their gradients and fills in the backward steps.
@@ -114,7 +114,15 @@ impl Planner<'_> {
                 let dy = self.complete(y);
                 let reads = spec.layers[layer].op.backward_reads();
                 self.zero_where_shared(xs);
-                let dxs = xs.iter().map(|&x| self.claim_for(x)).collect();
+                let in_place = self.replacing(&spec.layers[layer].op, xs);
+                let gradient_of = |(k, &x): (usize, &TensorId)| {
+                    if in_place == Some(k) {
+                        self.gradients[x] = Some(dy);
+                        return Some((dy, false));
+                    }
+                    self.claim_for(x)
+                };
+                let dxs = xs.iter().enumerate().map(gradient_of).collect();
                 let xs = xs.iter().map(|&x| reads.inputs.then_some(x)).collect();
                 let y = reads.output.then_some(y);
                 self.schedule.backward.push(Step::ApplyBackward { layer, xs, y, dy, dxs });
@@ -137,6 +145,14 @@ impl Planner<'_> {
                 self.zero(gradient);
             }
         }
+    }
+
+    /// The input (by position) whose gradient may take the place of the output's.
+    fn replacing(&self, op: &Op, xs: &[TensorId]) -> Option<usize> {
+        let fits = op.is_activation()
+            || matches!(op, Op::InstanceNorm { .. } | Op::GroupNorm { .. } | Op::Dropout { .. } | Op::Add);
+        let may = |x: TensorId| self.owned[x] && self.gradients[x].is_none() && self.is_trained(x);
+        xs.iter().position(|&x| may(x)).filter(|_| fits)
     }
 
     /// The gradient `dy` also is, or is added to, that of `x`.

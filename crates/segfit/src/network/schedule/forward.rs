@@ -178,11 +178,44 @@ impl Planner<'_> {
             }
             (Op::Concat, _) => self.concat(schedule, layer)?,
             _ => {
-                let y = self.tensor(schedule, layer);
+                let mut xs = xs;
+                let y = match self.replaced(layer).filter(|_| mode == Mode::Infer) {
+                    Some(k) => {
+                        xs.swap(0, k);
+                        self.in_place(schedule, layer, xs[0])
+                    }
+                    None => self.tensor(schedule, layer),
+                };
                 schedule.forward.push(Step::Apply { layer, xs, y });
             }
         }
         Ok(())
+    }
+
+    /// The input (by position) whose memory the layer's output may take at inference, because nothing else reads it; 0, or 1 for
+    /// a sum of two.
+    fn replaced(&self, layer: usize) -> Option<usize> {
+        let op = &self.spec.layers[layer].op;
+        let inputs = &self.graph.inputs[layer];
+        let fits = op.is_activation()
+            || matches!(op, Op::Prelu { .. } | Op::InstanceNorm { .. } | Op::GroupNorm { .. } | Op::Add | Op::Mul);
+        if !fits || self.places.of[layer].is_some() {
+            return None;
+        }
+        let may_be = if *op == Op::Add && inputs.len() == 2 { 0..2 } else { 0..1 };
+        may_be.into_iter().find(|&k| {
+            let x = inputs[k];
+            let once = inputs.iter().filter(|&&i| i == x).count() == 1 && self.graph.readers(x).count() == 1;
+            let own = self.places.of[x].is_none() && !self.graph.is_head(x);
+            once && own && !matches!(self.spec.layers[x].op, Op::Input { .. })
+        })
+    }
+
+    /// The tensor of a layer in the memory of its input.
+    fn in_place(&mut self, schedule: &mut Schedule, layer: usize, x: TensorId) -> TensorId {
+        let name = self.spec.layers[layer].name.clone();
+        schedule.tensors.push(Tensor { name, ..schedule.tensors[x].clone() });
+        *self.made[layer].insert(schedule.tensors.len() - 1)
     }
 
     /// Leaves that live in this concatenation's block are there already; the others are copied, once.

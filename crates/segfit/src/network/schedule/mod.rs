@@ -8,6 +8,8 @@
 //!   concatenations of a dense block share.
 //! - Gradients of a norm's input take the place of the gradients of its output; where others read that input too, they are
 //!   added to the gradients that these gave.
+//! - Activations, norms, sums and products take the place of an input that nothing else reads, at inference; gradients do so
+//!   in training.
 //! - Layers that change nothing (dropout at inference) and layers that no head needs have no steps. Auxiliary heads are
 //!   needed in training only.
 //! - Buffers whose lives do not overlap share memory.
@@ -111,7 +113,7 @@ pub enum Step {
         /// Output.
         y: TensorId,
     },
-    /// y = layer(xs), for layers without a step of their own.
+    /// y = layer(xs), for layers without a step of their own. At inference y may be the memory of the first input.
     Apply {
         /// The layer.
         layer: usize,
@@ -192,7 +194,7 @@ pub enum Step {
         /// Whether it is added to what is there.
         accumulate: bool,
     },
-    /// Gradients of the inputs and the parameters of a [`Step::Apply`].
+    /// Gradients of the inputs and the parameters of a [`Step::Apply`]; one of them may take the place of `dy`.
     ApplyBackward {
         /// The layer.
         layer: usize,
