@@ -10,7 +10,7 @@ mod shape;
 mod spec;
 
 pub use geometry::{Axis, Geometry, Tap, Window};
-pub use narrow::Widths;
+pub use narrow::{Narrowing, Widths};
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};
 pub use spec::{

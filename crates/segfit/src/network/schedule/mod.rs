@@ -295,11 +295,18 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::families::{UnetOptions, unet};
+    use super::super::families::{self, unet};
     use super::*;
 
     fn small(mode: Mode) -> Schedule {
-        let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 4, depth: 2 }).unwrap();
+        let net = unet(&families::Options {
+            in_channels: 1,
+            classes: 2,
+            base_width: 4,
+            depth: 2,
+            ..families::Options::default()
+        })
+        .unwrap();
         Schedule::new(&net, mode, 2, 16, 24).unwrap()
     }
 
@@ -383,7 +390,14 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
-        let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 2 }).unwrap();
+        let net = unet(&families::Options {
+            in_channels: 1,
+            classes: 2,
+            base_width: 1,
+            depth: 2,
+            ..families::Options::default()
+        })
+        .unwrap();
         let error = Schedule::new(&net, Mode::Infer, 1, 18, 16).unwrap_err();
         assert!(error.to_string().contains("multiple of 4"), "{error}");
     }
