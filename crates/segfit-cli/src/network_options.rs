@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use segfit::Error;
 use segfit::files::read_json;
-use segfit::network::families::{UnetOptions, build};
+use segfit::network::families::{self, build};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec, Widths};
 
 /// Base width and depth of the published U-Net.
@@ -42,7 +42,10 @@ impl FamilyOptions {
     /// When the family is unknown or an option is out of range.
     pub fn build(&self, in_channels: usize, classes: usize) -> segfit::Result<NetworkSpec> {
         let (base_width, depth) = (self.base_width(), self.levels());
-        build(&self.network, &UnetOptions { in_channels, classes, base_width, depth })
+        build(
+            &self.network,
+            &families::Options { in_channels, classes, base_width, depth, ..families::Options::default() },
+        )
     }
 }
 

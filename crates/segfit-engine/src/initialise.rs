@@ -41,11 +41,18 @@ pub fn initialise(spec: &NetworkSpec, seed: u64) -> Result<Weights> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use segfit::network::families::{UnetOptions, unet};
+    use segfit::network::families::{self, unet};
 
     #[test]
     fn weights_have_he_s_deviation_and_depend_on_the_seed_alone() {
-        let spec = unet(&UnetOptions { in_channels: 3, classes: 2, base_width: 16, depth: 2 }).unwrap();
+        let spec = unet(&families::Options {
+            in_channels: 3,
+            classes: 2,
+            base_width: 16,
+            depth: 2,
+            ..families::Options::default()
+        })
+        .unwrap();
         let layout = ParameterLayout::new(&spec).unwrap();
         let weights = initialise(&spec, 1).unwrap();
         assert_eq!(weights, initialise(&spec, 1).unwrap());

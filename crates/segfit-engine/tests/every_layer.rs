@@ -1,7 +1,7 @@
 //! A network with a layer of every kind: its gradient against finite differences, the same bits for any number of threads
 //! and after a resumption, auxiliary heads, and inference.
 
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{Options, unet};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{AuxiliaryHead, NetworkSpec, Op, ParameterKind};
 use segfit::random::Stream;
@@ -309,7 +309,8 @@ fn the_deployed_network_finds_its_weights_by_name() {
 
 #[test]
 fn low_precision_names_the_layer_that_it_does_not_have() {
-    let mut spec = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 2, depth: 1 }).unwrap();
+    let mut spec =
+        unet(&Options { in_channels: 1, classes: 2, base_width: 2, depth: 1, ..Options::default() }).unwrap();
     let layer = spec.layer_index("enc0.relu1").unwrap();
     spec.layers[layer].op = Op::LeakyRelu { slope: 0.01 };
     for precision in [Precision::Bf16, Precision::Int8] {

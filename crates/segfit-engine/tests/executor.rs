@@ -1,7 +1,7 @@
 //! What a compiled network accepts and refuses.
 
 use segfit::network::NetworkSpec;
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{self, unet};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::recipe::LossKind;
 use segfit_engine::Error;
@@ -15,7 +15,8 @@ const TRAINING: TrainingSpec =
     TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser: Optimiser::Sgd, average_decay: 0.9, seed: 0 };
 
 fn network() -> NetworkSpec {
-    unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 2, depth: 1 }).unwrap()
+    unet(&families::Options { in_channels: 1, classes: 2, base_width: 2, depth: 1, ..families::Options::default() })
+        .unwrap()
 }
 
 fn compile(spec: &NetworkSpec, mode: Mode) -> Box<dyn Executor> {

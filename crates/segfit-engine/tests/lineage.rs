@@ -197,7 +197,13 @@ fn a_teacher_that_does_not_fit_is_refused_in_words() {
     says("above 0", &|t| t.lineage.teacher = Some(Teacher { temperature: 0.0, ..teacher(t) }));
     says("3 classes", &|t| {
         let mut network = teacher(t);
-        let options = segfit::network::families::UnetOptions { in_channels: 1, classes: 3, base_width: 2, depth: 1 };
+        let options = segfit::network::families::Options {
+            in_channels: 1,
+            classes: 3,
+            base_width: 2,
+            depth: 1,
+            ..segfit::network::families::Options::default()
+        };
         network.network = segfit::network::families::unet(&options).unwrap();
         t.lineage.teacher = Some(network);
     });

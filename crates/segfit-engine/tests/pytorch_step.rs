@@ -4,7 +4,7 @@ mod stored;
 
 use std::path::Path;
 
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{Options, unet};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{NetworkSpec, ParameterKind};
 use segfit::recipe::LossKind;
@@ -27,7 +27,8 @@ struct Reference {
 impl Reference {
     fn read() -> Self {
         let stored = Stored::read("unet_step.safetensors");
-        let spec = unet(&UnetOptions { in_channels: 3, classes: 3, base_width: 4, depth: 2 }).unwrap();
+        let spec =
+            unet(&Options { in_channels: 3, classes: 3, base_width: 4, depth: 2, ..Options::default() }).unwrap();
         let layout = ParameterLayout::new(&spec).unwrap();
         Self { stored, spec, layout }
     }
@@ -174,7 +175,7 @@ fn formula_target(rows: i64, columns: i64) -> Vec<u8> {
 fn twenty_losses_of_a_wider_network_follow_pytorchs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/unet_losses.json");
     let reference: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let spec = unet(&UnetOptions { in_channels: 3, classes: 3, base_width: 16, depth: 3 }).unwrap();
+    let spec = unet(&Options { in_channels: 3, classes: 3, base_width: 16, depth: 3, ..Options::default() }).unwrap();
     let (size, weights, target) = (64, formula_weights(&spec), formula_target(64, 64));
     let mut input = uniform(1000, 2 * 3 * size * size);
     for (k, v) in input.iter_mut().enumerate() {

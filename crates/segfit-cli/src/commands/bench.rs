@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use segfit::files::read_json;
-use segfit::network::families::{UnetOptions, build};
+use segfit::network::families::{self, build};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::random::Stream;
@@ -99,7 +99,16 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
         None => {
             let Args { channels, classes, width, depth, .. } = *args;
-            build(&args.network, &UnetOptions { in_channels: channels, classes, base_width: width, depth })?
+            build(
+                &args.network,
+                &families::Options {
+                    in_channels: channels,
+                    classes,
+                    base_width: width,
+                    depth,
+                    ..families::Options::default()
+                },
+            )?
         }
     };
     let backend = CpuBackend::detect();

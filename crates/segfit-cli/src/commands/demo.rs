@@ -8,7 +8,7 @@ use segfit::cost::Cost;
 use segfit::data::{Dataset, Options};
 use segfit::files::write_json;
 use segfit::network::NetworkSpec;
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{self, unet};
 use segfit::phantom::{PhantomKind, PhantomOptions};
 use segfit::plan::{Bound, Budgets, plan};
 use segfit::predict::{Mapping, NetworkOptions, curve};
@@ -118,11 +118,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     say("5. Both are trained and tested on images that were not used so far\n")?;
     let recipe = Recipe { name: "demo".into(), steps: args.steps, ema: 0.97, ..Recipe::r0(input) };
     let material = Material::prepare(&dataset, &input)?;
-    let full = unet(&UnetOptions {
+    let full = unet(&families::Options {
         in_channels: dataset.channels,
         classes: dataset.classes,
         base_width: FULL_WIDTH,
         depth: 4,
+        ..families::Options::default()
     })?;
     let judge = |network: &NetworkSpec, name: &str| {
         one(network, &recipe, &dataset, &material, &folder.join(name), name, global)

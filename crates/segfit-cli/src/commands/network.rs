@@ -230,7 +230,8 @@ fn list(global: &Global) -> Result<()> {
     let mut table = Table::new(&["<family", "<what it is", "full size"]);
     let mut names = Vec::new();
     for name in families::NAMES {
-        let options = families::UnetOptions { in_channels: 3, classes: 2, base_width: 64, depth: 4 };
+        let options =
+            families::Options { in_channels: 3, classes: 2, base_width: 64, depth: 4, ..families::Options::default() };
         let params = segfit::cost::parameters(&families::build(name, &options)?)?;
         let meaning = match name {
             "unet" => "encoder, decoder and skips (Ronneberger 2015), batch norm after every convolution",

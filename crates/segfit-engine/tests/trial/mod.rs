@@ -6,7 +6,7 @@ use std::path::Path;
 
 use segfit::data::{Normalisation, Sample};
 use segfit::network::NetworkSpec;
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{self, unet};
 use segfit::phantom::{PhantomKind, PhantomOptions, make};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
 use segfit_engine::Result;
@@ -51,7 +51,14 @@ impl Trial {
         let input = InputSpec { mode: InputMode::Resize, size };
         Self {
             backend: CpuBackend::detect(),
-            spec: unet(&UnetOptions { in_channels: 1, classes, base_width, depth }).unwrap(),
+            spec: unet(&families::Options {
+                in_channels: 1,
+                classes,
+                base_width,
+                depth,
+                ..families::Options::default()
+            })
+            .unwrap(),
             recipe: Recipe { steps: 60, ..Recipe::r0(input) },
             material: Material { classes, train, validation, test, test_sources, normalisation },
             run: "run".into(),

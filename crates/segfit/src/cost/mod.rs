@@ -1,4 +1,5 @@
-//! What a network costs, exactly: parameters, multiply-accumulates, bytes.
+//! What a network costs, exactly: parameters, multiply-accumulates, bytes. What is counted is the network that is deployed,
+//! without the heads that only training uses ([`NetworkSpec::without_auxiliary`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -90,21 +91,30 @@ pub fn layer_macs(spec: &NetworkSpec, size: usize) -> Result<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::families::{UnetOptions, unet};
+    use crate::network::families::{Options, unet};
 
     #[test]
     fn the_smallest_unet_is_counted_by_hand() {
         // Depth 1, width 1, one channel in, two classes, 2x2 pixels.
         // Parameters: enc0 (9+1+2)+(9+1+2), enc1 (1*2*9+2+4)+(2*2*9+2+4), up0 2*1*4+1+2, dec0 (2*9+1+2)+(9+1+2), head 2+2.
-        let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 1 }).unwrap();
+        let net = unet(&Options { in_channels: 1, base_width: 1, depth: 1, ..Options::default() }).unwrap();
         assert_eq!(parameters(&net).unwrap(), 24 + 24 + 42 + 11 + 33 + 4);
         // MACs: enc0 4*9 + 4*9, enc1 (1 pixel) 18 + 36, up0 1*2*1*4, dec0 4*18 + 4*9, head 4*2.
         assert_eq!(macs(&net, 2).unwrap(), 36 + 36 + 18 + 36 + 8 + 72 + 36 + 8);
     }
 
     #[test]
+    fn heads_that_only_training_uses_cost_nothing() {
+        let plain = Options { base_width: 4, depth: 2, ..Options::default() };
+        let supervised = unet(&Options { deep_supervision: true, ..plain.clone() }).unwrap();
+        assert_eq!(supervised.auxiliary.len(), 1);
+        assert_eq!(Cost::of(&supervised, 16).unwrap(), Cost::of(&unet(&plain).unwrap(), 16).unwrap());
+        assert!(layer_macs(&supervised, 16).unwrap().iter().sum::<u64>() > macs(&supervised, 16).unwrap());
+    }
+
+    #[test]
     fn no_cost_rises_when_a_width_falls() {
-        let full = unet(&UnetOptions { in_channels: 3, classes: 2, base_width: 8, depth: 3 }).unwrap();
+        let full = unet(&Options { base_width: 8, depth: 3, ..Options::default() }).unwrap();
         let reference = Cost::of(&full, 64).unwrap();
         for (name, channels) in full.widths() {
             let narrowed = full.with_widths(&[(name, channels / 2)].into()).unwrap();

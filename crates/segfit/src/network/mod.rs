@@ -12,7 +12,7 @@ mod spec;
 
 pub use geometry::{Axis, Geometry, Tap, Window};
 pub use inherit::{Criterion, inherit};
-pub use narrow::Widths;
+pub use narrow::{Narrowing, Widths};
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};
 pub use spec::{

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Measures;
 use crate::cost::Cost;
 use crate::error::{Error, Result};
-use crate::network::families::{UnetOptions, build};
+use crate::network::families::{self, build};
 use crate::network::{NetworkSpec, Widths};
 use crate::recipe::{InputSpec, Recipe};
 
@@ -158,7 +158,13 @@ impl Record {
     /// When its family is unknown or the widths do not fit.
     pub fn network(&self) -> Result<NetworkSpec> {
         let (in_channels, classes) = (self.in_channels, self.classes);
-        let options = UnetOptions { in_channels, classes, base_width: self.base_width, depth: self.depth };
+        let options = families::Options {
+            in_channels,
+            classes,
+            base_width: self.base_width,
+            depth: self.depth,
+            ..families::Options::default()
+        };
         build(&self.family, &options)?.with_widths(&self.widths)
     }
 

@@ -147,11 +147,12 @@ fn decoder_ratio(cells: &[Cell]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::families::{UnetOptions, unet};
+    use crate::network::families::{self, unet};
     use proptest::prelude::*;
 
     fn net(base_width: usize, depth: usize) -> NetworkSpec {
-        unet(&UnetOptions { in_channels: 3, classes: 2, base_width, depth }).unwrap()
+        unet(&families::Options { in_channels: 3, classes: 2, base_width, depth, ..families::Options::default() })
+            .unwrap()
     }
 
     #[test]

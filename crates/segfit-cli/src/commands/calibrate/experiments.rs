@@ -8,7 +8,7 @@ use segfit::cost::Cost;
 use segfit::data::{Dataset, Options};
 use segfit::files::write_atomically;
 use segfit::network::NetworkSpec;
-use segfit::network::families::{UnetOptions, build};
+use segfit::network::families::{self, build};
 use segfit::predict::{DatasetId, ImageCounts, ImageScore, Job, Manifest, Measures, RECORD_FORMAT, RecipeId, Record};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::checkpoint::load_weights;
@@ -93,11 +93,12 @@ fn load(job: &Job) -> Result<Loaded> {
 /// Trains, evaluates, writes the record and removes the training's folder; a line for a person.
 fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String> {
     let Loaded { dataset, material, .. } = loaded;
-    let options = UnetOptions {
+    let options = families::Options {
         in_channels: dataset.channels,
         classes: dataset.classes,
         base_width: job.base_width,
         depth: job.depth,
+        ..families::Options::default()
     };
     let mut network = build(&job.family, &options)?;
     if let Some(widths) = &job.widths {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::network::Widths;
-use crate::network::families::{UnetOptions, unet};
+use crate::network::families::{Options, unet};
 use crate::random::Stream;
 
 /// A network from its groups and layers, in JSON without the names of the keys that are the same everywhere.
@@ -246,7 +246,9 @@ fn equals_keep_their_first_and_the_order_is_ascending() {
 
 #[test]
 fn what_differs_in_more_than_its_channels_is_named() {
-    let make = |depth, width| unet(&UnetOptions { in_channels: 1, classes: 2, base_width: width, depth }).unwrap();
+    let make = |depth, width| {
+        unet(&Options { in_channels: 1, classes: 2, base_width: width, depth, ..Options::default() }).unwrap()
+    };
     let full = make(2, 4);
     let values = drawn(&full, 1);
     let refusal =
@@ -258,7 +260,7 @@ fn what_differs_in_more_than_its_channels_is_named() {
     says(&make(1, 4), ["pool1", "full network only"]);
     says(&make(3, 4), ["pool2", "narrowed network only"]);
     says(&make(2, 5), ["enc0", "5 channels"]);
-    let other = unet(&UnetOptions { in_channels: 1, classes: 3, base_width: 4, depth: 2 }).unwrap();
+    let other = unet(&Options { in_channels: 1, classes: 3, base_width: 4, depth: 2, ..Options::default() }).unwrap();
     says(&other, ["classes", "3 channels"]);
     let mut sigmoid = full.clone();
     sigmoid.layers.iter_mut().find(|l| l.name == "enc0.relu1").unwrap().op = Op::Sigmoid;
@@ -284,7 +286,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn the_same_widths_give_the_same_parameters(width in 1..6_usize, depth in 1..4_usize, seed: u64, l1: bool) {
-        let full = unet(&UnetOptions { in_channels: 3, classes: 2, base_width: width, depth }).unwrap();
+        let full = unet(&Options { in_channels: 3, classes: 2, base_width: width, depth, ..Options::default() }).unwrap();
         let values = drawn(&full, seed);
         let criterion = if l1 { Criterion::L1 } else { Criterion::BatchNorm };
         prop_assert_eq!(cut(&full, &slices(&values), &full, criterion), values);
@@ -293,7 +295,7 @@ proptest! {
     #[test]
     fn narrowing_twice_along_nested_widths_is_narrowing_once(width in 4..9_usize, seed: u64) {
         // Only the norms' scales: filters change when their inputs are dropped, scales do not.
-        let full = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: width, depth: 2 }).unwrap();
+        let full = unet(&Options { in_channels: 1, classes: 2, base_width: width, depth: 2, ..Options::default() }).unwrap();
         let values = drawn(&full, seed);
         let (half, quarter) = (full.with_multiplier(0.5).unwrap(), full.with_multiplier(0.25).unwrap());
         let once = cut(&full, &slices(&values), &quarter, Criterion::BatchNorm);

@@ -1,12 +1,12 @@
 //! Schedules of U-Nets, of dense blocks and of random networks.
 
-use super::super::families::{UnetOptions, unet};
+use super::super::families::{Options, unet};
 use super::super::spec::{AuxiliaryHead, Group, GroupKind, Interpolation, Layer, NETWORK_FORMAT, Op, PadMode};
 use super::*;
 use crate::random::Stream;
 
 fn small(mode: Mode) -> Schedule {
-    let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 4, depth: 2 }).unwrap();
+    let net = unet(&Options { in_channels: 1, classes: 2, base_width: 4, depth: 2, ..Options::default() }).unwrap();
     Schedule::new(&net, mode, 2, 16, 24).unwrap()
 }
 
@@ -88,7 +88,7 @@ fn four_channels_in_one_plane_take_about_a_quarter_of_the_memory() {
 
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
-    let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 2 }).unwrap();
+    let net = unet(&Options { in_channels: 1, classes: 2, base_width: 1, depth: 2, ..Options::default() }).unwrap();
     let error = Schedule::new(&net, Mode::Infer, 1, 18, 16).unwrap_err();
     assert!(error.to_string().contains("multiple of 4"), "{error}");
 }
@@ -101,7 +101,7 @@ fn unets_of_width_4_and_16_keep_their_steps_and_their_memory() {
         (16, Mode::Infer, (27, 0), 4_405_248),
         (16, Mode::Train, (50, 71), 22_240_192),
     ] {
-        let net = unet(&UnetOptions { in_channels: 3, classes: 2, base_width, depth: 4 }).unwrap();
+        let net = unet(&Options { in_channels: 3, classes: 2, base_width, depth: 4, ..Options::default() }).unwrap();
         let s = Schedule::new(&net, mode, 4, 128, 128).unwrap();
         assert_eq!(((s.forward.len(), s.backward.len()), s.arena_floats), (steps, floats), "{base_width} {mode:?}");
     }
