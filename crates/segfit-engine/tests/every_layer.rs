@@ -134,7 +134,7 @@ fn trainer(spec: &NetworkSpec, (height, width): (usize, usize)) -> Box<dyn Execu
 fn loss_and_gradient(executor: &mut dyn Executor, weights: &Weights) -> (f64, Vec<f32>) {
     let (images, targets) = images(SIZE);
     executor.set_state(State::fresh(weights.clone())).unwrap();
-    let loss = executor.train_step(&images, &targets, 1.0).unwrap().total;
+    let loss = executor.train_step(&images, &targets, None, 1.0).unwrap().total;
     let after = executor.state().unwrap().trained;
     (loss, weights.trained.iter().zip(after).map(|(before, after)| before - after).collect())
 }
@@ -216,7 +216,7 @@ fn steps_have_the_same_bits_for_any_number_of_threads_and_after_a_resumption() {
                 let mut executor = trainer(&spec, size);
                 executor.set_state(state.clone()).unwrap();
                 for _ in 0..steps {
-                    losses.push(executor.train_step(&images, &targets, 0.05).unwrap().total);
+                    losses.push(executor.train_step(&images, &targets, None, 0.05).unwrap().total);
                 }
                 state = executor.state().unwrap();
             }
@@ -239,7 +239,7 @@ fn dropout_draws_anew_in_every_step_and_for_every_seed() {
         let training = TrainingSpec { seed, ..TRAINING };
         let mut executor = CpuBackend::detect().compile(&spec, schedule, Some(training)).unwrap();
         executor.set_state(State::fresh(weights(&spec))).unwrap();
-        [0, 1].map(|_| executor.train_step(&images, &targets, 0.0).unwrap().total)
+        [0, 1].map(|_| executor.train_step(&images, &targets, None, 0.0).unwrap().total)
     };
     let (first, second) = (losses(1), losses(2));
     assert!(first[0] != first[1] && first[0] != second[0]);
@@ -260,7 +260,7 @@ fn inference_gives_the_loss_of_training_when_statistics_are_those_of_the_batch()
     let (images, targets) = images(SIZE);
     let mut executor = trainer(&spec, SIZE);
     executor.set_state(State::fresh(weights(&spec))).unwrap();
-    let loss = executor.train_step(&images, &targets, 0.0).unwrap();
+    let loss = executor.train_step(&images, &targets, None, 0.0).unwrap();
     let State { trained, mut running, .. } = executor.state().unwrap();
     for (parameter, range) in layout.parameters.iter().zip(&layout.ranges) {
         if parameter.kind == ParameterKind::RunningVariance {
