@@ -174,7 +174,8 @@ mod tests {
     use segfit::network::families::{self, unet};
 
     fn network(base_width: usize) -> NetworkSpec {
-        unet(&families::Options { in_channels: 1, classes: 2, base_width, depth: 1, ..families::Options::default() }).unwrap()
+        unet(&families::Options { in_channels: 1, classes: 2, base_width, depth: 1, ..families::Options::default() })
+            .unwrap()
     }
 
     #[test]

@@ -43,7 +43,14 @@ mod tests {
 
     #[test]
     fn weights_have_he_s_deviation_and_depend_on_the_seed_alone() {
-        let spec = unet(&families::Options { in_channels: 3, classes: 2, base_width: 16, depth: 2, ..families::Options::default() }).unwrap();
+        let spec = unet(&families::Options {
+            in_channels: 3,
+            classes: 2,
+            base_width: 16,
+            depth: 2,
+            ..families::Options::default()
+        })
+        .unwrap();
         let layout = ParameterLayout::new(&spec).unwrap();
         let weights = initialise(&spec, 1).unwrap();
         assert_eq!(weights, initialise(&spec, 1).unwrap());

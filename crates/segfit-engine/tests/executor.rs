@@ -14,7 +14,8 @@ const TRAINING: TrainingSpec =
     TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser: Optimiser::Sgd, average_decay: 0.9 };
 
 fn network() -> NetworkSpec {
-    unet(&families::Options { in_channels: 1, classes: 2, base_width: 2, depth: 1, ..families::Options::default() }).unwrap()
+    unet(&families::Options { in_channels: 1, classes: 2, base_width: 2, depth: 1, ..families::Options::default() })
+        .unwrap()
 }
 
 fn compile(spec: &NetworkSpec, mode: Mode) -> Box<dyn Executor> {

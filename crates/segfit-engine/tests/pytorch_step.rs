@@ -26,7 +26,14 @@ impl Reference {
     fn read() -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/unet_step.safetensors");
         let bytes = std::fs::read(path).unwrap();
-        let spec = unet(&families::Options { in_channels: 3, classes: 3, base_width: 4, depth: 2, ..families::Options::default() }).unwrap();
+        let spec = unet(&families::Options {
+            in_channels: 3,
+            classes: 3,
+            base_width: 4,
+            depth: 2,
+            ..families::Options::default()
+        })
+        .unwrap();
         let layout = ParameterLayout::new(&spec).unwrap();
         Self { bytes, spec, layout }
     }
@@ -188,7 +195,14 @@ fn formula_target(rows: i64, columns: i64) -> Vec<u8> {
 fn twenty_losses_of_a_wider_network_follow_pytorchs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/unet_losses.json");
     let reference: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let spec = unet(&families::Options { in_channels: 3, classes: 3, base_width: 16, depth: 3, ..families::Options::default() }).unwrap();
+    let spec = unet(&families::Options {
+        in_channels: 3,
+        classes: 3,
+        base_width: 16,
+        depth: 3,
+        ..families::Options::default()
+    })
+    .unwrap();
     let (size, weights, target) = (64, formula_weights(&spec), formula_target(64, 64));
     let mut input = uniform(1000, 2 * 3 * size * size);
     for (k, v) in input.iter_mut().enumerate() {

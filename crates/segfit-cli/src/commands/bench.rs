@@ -99,7 +99,16 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
         None => {
             let Args { channels, classes, width, depth, .. } = *args;
-            build(&args.network, &families::Options { in_channels: channels, classes, base_width: width, depth, ..families::Options::default() })?
+            build(
+                &args.network,
+                &families::Options {
+                    in_channels: channels,
+                    classes,
+                    base_width: width,
+                    depth,
+                    ..families::Options::default()
+                },
+            )?
         }
     };
     let backend = CpuBackend::detect();

@@ -122,7 +122,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         classes: dataset.classes,
         base_width: FULL_WIDTH,
         depth: 4,
-..families::Options::default()
+        ..families::Options::default()
     })?;
     let judge = |network: &NetworkSpec, name: &str| {
         one(network, &recipe, &dataset, &material, &folder.join(name), name, global)

@@ -47,7 +47,14 @@ impl Trial {
         let input = InputSpec { mode: InputMode::Resize, size };
         Self {
             backend: CpuBackend::detect(),
-            spec: unet(&families::Options { in_channels: 1, classes, base_width, depth, ..families::Options::default() }).unwrap(),
+            spec: unet(&families::Options {
+                in_channels: 1,
+                classes,
+                base_width,
+                depth,
+                ..families::Options::default()
+            })
+            .unwrap(),
             recipe: Recipe { steps: 60, ..Recipe::r0(input) },
             material: Material { classes, train, validation, test, test_sources, normalisation },
             run: "run".into(),

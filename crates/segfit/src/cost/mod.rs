@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::network::schedule::{Mode, Schedule};
-use crate::network::{NetworkSpec, Op, Shapes};
+use crate::network::{NetworkSpec, Op, Parameter, Shapes};
 
-/// The cost of one network for one image of `size` x `size` pixels.
+/// The cost of one network as it is deployed (without auxiliary heads) for one image of `size` x `size` pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Trained values.
@@ -31,7 +31,7 @@ impl Cost {
         let schedule = Schedule::new(spec, Mode::Infer, 1, size, size)?;
         let all = spec.parameters()?;
         Ok(Self {
-            params: parameters(spec)?,
+            params: trained_values(&all),
             macs: macs(spec, size)?,
             peak_activation_bytes: schedule.activation_bytes(),
             weight_bytes: all.iter().map(|p| p.len() as u64 * 4).sum(),
@@ -45,15 +45,19 @@ impl Cost {
     }
 }
 
-/// Number of trained values (running statistics are not counted).
+/// Number of trained values of the deployed network (running statistics and auxiliary heads are not counted).
 ///
 /// # Errors
 /// When the network does not fit together.
 pub fn parameters(spec: &NetworkSpec) -> Result<u64> {
-    Ok(spec.without_auxiliary().parameters()?.iter().filter(|p| p.kind.is_trained()).map(|p| p.len() as u64).sum())
+    Ok(trained_values(&spec.without_auxiliary().parameters()?))
 }
 
-/// Multiply-accumulates of the convolutions for one image of `size` x `size` pixels: for each output value of a
+fn trained_values(all: &[Parameter]) -> u64 {
+    all.iter().filter(|p| p.kind.is_trained()).map(|p| p.len() as u64).sum()
+}
+
+/// Multiply-accumulates of the deployed network's convolutions for one image of `size` x `size` pixels: for each output value of a
 /// convolution, input channels of its group x kernel area; for each input value of a transposed convolution, output channels x
 /// kernel area. Biases, norms, activations and pooling are not counted, as is usual.
 ///
@@ -63,7 +67,7 @@ pub fn macs(spec: &NetworkSpec, size: usize) -> Result<u64> {
     Ok(layer_macs(&spec.without_auxiliary(), size)?.iter().sum())
 }
 
-/// [`macs`] of each layer of `spec`, those of auxiliary heads included.
+/// [`macs`] of each layer of `spec`, auxiliary heads included.
 ///
 /// # Errors
 /// When the network does not fit together.

@@ -10,6 +10,7 @@ mod shape;
 mod spec;
 
 pub use geometry::{Axis, Geometry, Tap, Window};
+pub(crate) use narrow::round_channels;
 pub use narrow::{Narrowing, Widths};
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};

@@ -97,7 +97,7 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
         classes: dataset.classes,
         base_width: job.base_width,
         depth: job.depth,
-..families::Options::default()
+        ..families::Options::default()
     };
     let mut network = build(&job.family, &options)?;
     if let Some(widths) = &job.widths {
