@@ -40,7 +40,7 @@ pub fn write_weights(
         let weights = run.weights()?;
         (run.network, weights)
     } else {
-        let full = NetworkSource { multiplier: None, widths: None, ..source.clone() }.build()?;
+        let full = source.full()?;
         let weights = load_weights(path, &full).context("--weights must be of the network before it is narrowed")?;
         (full, weights)
     };
