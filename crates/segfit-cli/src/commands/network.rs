@@ -9,6 +9,7 @@ use segfit::files::write_json;
 use segfit::network::{NetworkSpec, Op, Shapes, families};
 use serde::Serialize;
 
+use crate::commands::network_import;
 use crate::context::Global;
 use crate::network_options::NetworkSource;
 use crate::table::Table;
@@ -40,6 +41,11 @@ enum Action {
         segfit network narrow --width 16 --out network.json\n  \
         segfit network narrow --network network.json --widths enc4=32,dec0=4 --out narrow.json")]
     Narrow(Narrow),
+    /// Read a network and its weights from an ONNX file
+    #[command(after_help = network_import::IMPORT_EXAMPLES)]
+    Import(network_import::Import),
+    /// Write a network with its weights as an ONNX file
+    Export(network_import::Export),
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,6 +72,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Action::Cost(options) => cost(options, global),
         Action::List => list(global),
         Action::Narrow(options) => narrow(options, global),
+        Action::Import(options) => network_import::import(options, global),
+        Action::Export(options) => network_import::export(options, global),
     }
 }
 
