@@ -61,8 +61,8 @@ fn run(
     let spec: NetworkSpec = read_json(Path::new(network), NETWORK_FORMAT)?;
     let bytes = std::fs::read(image)?;
     let pixels: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    let schedule = Schedule::new(&spec, Mode::Inference, 1, size.0, size.1)?;
-    let mut executor = CpuBackend::new().compile(&spec, schedule, None)?;
+    let schedule = Schedule::new(&spec, Mode::Infer, 1, size.0, size.1)?;
+    let mut executor = CpuBackend::detect().compile(&spec, schedule, None)?;
     executor.load(&load_weights(Path::new(weights), &spec)?)?;
     let mut logits = Vec::new();
     executor.infer(&pixels, &mut logits)?;
