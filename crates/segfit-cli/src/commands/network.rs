@@ -11,6 +11,7 @@ use segfit::network::{Interpolation, NetworkSpec, Op, Segment, Shapes};
 use serde::Serialize;
 
 use super::network_inherit::{InheritOptions, write_weights};
+use crate::commands::network_import;
 use crate::context::Global;
 use crate::network_options::NetworkSource;
 use crate::table::Table;
@@ -46,6 +47,11 @@ enum Action {
         segfit network narrow --network network.json --widths 'enc4=32,dec*=4' --out narrow.json\n  \
         segfit network narrow --network run/network.json --multiplier 0.25 --weights run --out narrow.json")]
     Narrow(Narrow),
+    /// Read a network and its weights from an ONNX file
+    #[command(after_help = network_import::IMPORT_EXAMPLES)]
+    Import(network_import::Import),
+    /// Write a network with its weights as an ONNX file
+    Export(network_import::Export),
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,6 +80,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Action::Cost(options) => cost(options, global),
         Action::List => list(global),
         Action::Narrow(options) => narrow(options, global),
+        Action::Import(options) => network_import::import(options, global),
+        Action::Export(options) => network_import::export(options, global),
     }
 }
 
