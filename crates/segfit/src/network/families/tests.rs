@@ -8,7 +8,7 @@ fn parameters(name: &str, options: &Options) -> u64 {
 
 /// Counted with the PyTorch models of benchmarks/networks/reference_models.py, which were written from the papers, for RGB and two
 /// classes. Published: U-Net 31.0 M; attention U-Net 34.88 M (`AttU_Net` with one class has 34,878,573, 65 less than with
-/// two); U-Net++ 9.16 M (one class: 9,163,329); FC-DenseNet 1.5 M, 3.5 M, 9.4 M (11 classes; here 1,376,795, 3,463,243 and
+/// two); U-Net++ 9.16 M (one class: 9,163,329); FC-DenseNet67 and 103 3.5 M and 9.4 M (11 classes; here 3,463,243 and
 /// 9,322,091); ResU-Net 7.8 M (its 3x3 convolutions alone; the 1x1 shortcuts are 0.43 M).
 #[test]
 fn parameter_counts_are_those_of_the_reference_models() {
