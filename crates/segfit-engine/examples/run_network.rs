@@ -51,13 +51,7 @@ fn random(network: &str, out: &str, seed: u64) -> Result<(), Box<dyn Error>> {
     Ok(save_weights(Path::new(out), &spec, &weights)?)
 }
 
-fn run(
-    network: &str,
-    weights: &str,
-    size: (usize, usize),
-    image: &str,
-    out: &str,
-) -> Result<(), Box<dyn Error>> {
+fn run(network: &str, weights: &str, size: (usize, usize), image: &str, out: &str) -> Result<(), Box<dyn Error>> {
     let spec: NetworkSpec = read_json(Path::new(network), NETWORK_FORMAT)?;
     let bytes = std::fs::read(image)?;
     let pixels: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();

@@ -114,7 +114,10 @@ impl Draft {
     /// As [`Self::push_new`].
     pub fn push(&mut self, new: New, shape: Shape, channels: Vec<usize>) -> Result<usize, String> {
         if shape.0 > MOST_CHANNELS || shape.1.max(shape.2) > LARGEST_SIDE || shape.0.min(shape.1).min(shape.2) == 0 {
-            return Err(format!("its output would be {} x {} x {} (channels, rows, columns)", shape.0, shape.1, shape.2));
+            return Err(format!(
+                "its output would be {} x {} x {} (channels, rows, columns)",
+                shape.0, shape.1, shape.2
+            ));
         }
         let inputs = new.inputs.iter().map(|&i| &self.layers[i]);
         let larger = |n: [usize; 2]| n[0].max(n[1]);

@@ -267,7 +267,8 @@ fn twice(padding: [usize; 2]) -> [usize; 4] {
 
 fn convolution(op: &Op, channels: usize) -> (&'static str, Vec<AttributeProto>) {
     let Some(g) = op.geometry() else { return ("Conv", vec![]) };
-    let mut attributes = vec![ints("kernel_shape", &g.kernel), ints("strides", &g.stride), ints("pads", &twice(g.padding))];
+    let mut attributes =
+        vec![ints("kernel_shape", &g.kernel), ints("strides", &g.stride), ints("pads", &twice(g.padding))];
     match op {
         Op::ConvTranspose2d { .. } => {
             if g.output_padding != [0, 0] {
@@ -302,9 +303,9 @@ fn resize(interpolation: Interpolation) -> Vec<AttributeProto> {
 
 /// Layers that are one operator without further inputs.
 fn plain(op: &Op, inputs: usize) -> (&'static str, Vec<AttributeProto>) {
-    let window = op.window().map(|w| {
-        vec![ints("kernel_shape", &w.kernel), ints("strides", &w.stride), ints("pads", &twice(w.padding))]
-    });
+    let window = op
+        .window()
+        .map(|w| vec![ints("kernel_shape", &w.kernel), ints("strides", &w.stride), ints("pads", &twice(w.padding))]);
     match op {
         Op::Relu => ("Relu", vec![]),
         Op::LeakyRelu { slope } => ("LeakyRelu", vec![float("alpha", *slope)]),

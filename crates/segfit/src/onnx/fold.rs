@@ -39,9 +39,8 @@ pub fn fold(node: &Node<'_>, inputs: &[Option<&Constant>]) -> Option<Folded> {
         "Mod" => both().and_then(|(a, b)| binary(a, b, f32::rem_euclid, |x, y| x.checked_rem_euclid(y))),
         "Max" => both().and_then(|(a, b)| binary(a, b, f32::max, |x, y| Some(x.max(y)))),
         "Min" => both().and_then(|(a, b)| binary(a, b, f32::min, |x, y| Some(x.min(y)))),
-        "Pow" => both().and_then(|(a, b)| {
-            binary(a, b, f32::powf, |x, y| u32::try_from(y).ok().and_then(|y| x.checked_pow(y)))
-        }),
+        "Pow" => both()
+            .and_then(|(a, b)| binary(a, b, f32::powf, |x, y| u32::try_from(y).ok().and_then(|y| x.checked_pow(y)))),
         "Equal" => both().and_then(|(a, b)| compare(a, b, |x, y| x == y)),
         "Greater" => both().and_then(|(a, b)| compare(a, b, |x, y| x > y)),
         "Less" => both().and_then(|(a, b)| compare(a, b, |x, y| x < y)),
@@ -165,7 +164,8 @@ fn gather(x: &Constant, indices: &Constant, axis: i64) -> Folded {
 }
 
 fn concat(inputs: &[Option<&Constant>], axis: i64) -> Folded {
-    let list = inputs.iter().map(|c| c.ok_or_else(|| "an input is missing".to_string())).collect::<Result<Vec<_>, _>>()?;
+    let list =
+        inputs.iter().map(|c| c.ok_or_else(|| "an input is missing".to_string())).collect::<Result<Vec<_>, _>>()?;
     let first = *list.first().ok_or("it has no input")?;
     let axis = axis_of(axis, first.dims.len())?;
     let fits = |c: &Constant| {
@@ -181,10 +181,14 @@ fn concat(inputs: &[Option<&Constant>], axis: i64) -> Folded {
     let part = |c: &Constant| c.len().checked_div(outer).unwrap_or(0);
     let data = if all_ints {
         let values: Vec<_> = list.iter().map(|c| (c.to_ints(), part(c))).collect();
-        Data::Int((0..outer).flat_map(|o| values.iter().flat_map(move |(v, n)| v[o * n..(o + 1) * n].to_vec())).collect())
+        Data::Int(
+            (0..outer).flat_map(|o| values.iter().flat_map(move |(v, n)| v[o * n..(o + 1) * n].to_vec())).collect(),
+        )
     } else {
         let values: Vec<_> = list.iter().map(|c| (c.to_floats(), part(c))).collect();
-        Data::Float((0..outer).flat_map(|o| values.iter().flat_map(move |(v, n)| v[o * n..(o + 1) * n].to_vec())).collect())
+        Data::Float(
+            (0..outer).flat_map(|o| values.iter().flat_map(move |(v, n)| v[o * n..(o + 1) * n].to_vec())).collect(),
+        )
     };
     Ok(Constant { dims, data })
 }
@@ -197,9 +201,8 @@ pub struct SliceRange {
 impl SliceRange {
     /// From the inputs starts, ends, axes and steps, or, in old files, from attributes.
     pub fn read(node: &Node<'_>, inputs: &[Option<&Constant>; 4]) -> Result<Self, String> {
-        let list = |i: usize, name: &str| {
-            inputs[i].map(Constant::to_ints).or_else(|| node.ints(name).map(<[i64]>::to_vec))
-        };
+        let list =
+            |i: usize, name: &str| inputs[i].map(Constant::to_ints).or_else(|| node.ints(name).map(<[i64]>::to_vec));
         let starts = list(0, "starts").ok_or("its starts are not constant")?;
         let ends = list(1, "ends").ok_or("its ends are not constant")?;
         let axes = list(2, "axes").unwrap_or_else(|| (0..starts.len() as i64).collect());

@@ -101,7 +101,9 @@ pub fn import_bytes(path: &Path, bytes: &[u8], options: &ImportOptions) -> Resul
         let multiple = found.spec.input_multiple();
         found.notes.push(format!("exported for images of {}x{} pixels; read for all sizes", size[0], size[1]));
         if size.iter().any(|n| !n.is_multiple_of(multiple)) {
-            found.notes.push(format!("{}x{} is no multiple of {multiple}: paddings may fit this size only", size[0], size[1]));
+            found
+                .notes
+                .push(format!("{}x{} is no multiple of {multiple}: paddings may fit this size only", size[0], size[1]));
         }
     } else {
         check_other_size(path, &model, &image, &found, size)?;
@@ -167,20 +169,17 @@ fn several(list: &[String]) -> String {
 }
 
 /// A graph of open size must be the same network at every size.
-fn check_other_size(
-    path: &Path,
-    model: &ModelProto,
-    image: &Image<'_>,
-    found: &Read,
-    size: [usize; 2],
-) -> Result<()> {
+fn check_other_size(path: &Path, model: &ModelProto, image: &Image<'_>, found: &Read, size: [usize; 2]) -> Result<()> {
     let other = read_at(path, model, image, [2 * size[0], 2 * size[1]])?;
     let differs = found.spec.layers.iter().zip(&other.spec.layers).find(|(a, b)| a != b);
     if differs.is_none() && found.spec.layers.len() == other.spec.layers.len() {
         return Ok(());
     }
     let layer = differs.map_or_else(|| found.spec.output.clone(), |(a, _)| a.name.clone());
-    Err(refuse(path, format!("layer {layer}, which is another one for images of {}x{} pixels", 2 * size[0], 2 * size[1])))
+    Err(refuse(
+        path,
+        format!("layer {layer}, which is another one for images of {}x{} pixels", 2 * size[0], 2 * size[1]),
+    ))
 }
 
 /// The weights under their names, checked against the network.
@@ -199,4 +198,3 @@ fn named(path: &Path, found: &Read) -> Result<Vec<Tensor>> {
     }
     Ok(list)
 }
-

@@ -53,9 +53,8 @@ fn path(node: &Node<'_>) -> Option<String> {
     parts.pop();
     let mut kept: Vec<&str> = Vec::new();
     for part in parts {
-        let continues = kept.last().is_some_and(|last| {
-            part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.'))
-        });
+        let continues =
+            kept.last().is_some_and(|last| part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.')));
         if continues {
             kept.pop();
         }

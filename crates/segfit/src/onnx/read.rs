@@ -145,8 +145,13 @@ pub struct Read {
 /// The reasons, one for each node that cannot be read.
 pub fn read(model: &ModelProto, graph: &GraphProto, image: &Image<'_>, size: [usize; 2]) -> Result<Read, Vec<String>> {
     let one = |reason: String| vec![reason];
-    let mut reader =
-        Reader { draft: Draft::default(), batch: image.batch, values: HashMap::new(), uses: HashMap::new(), notes: Vec::new() };
+    let mut reader = Reader {
+        draft: Draft::default(),
+        batch: image.batch,
+        values: HashMap::new(),
+        uses: HashMap::new(),
+        notes: Vec::new(),
+    };
     let logits = find_logits(graph, &mut reader.notes).map_err(one)?;
     let needed = needed(graph, logits);
     for node in graph.node.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(n, _)| n) {

@@ -39,8 +39,13 @@ impl Made {
 
     fn floats(mut self, name: &str, dims: &[i64], values: &[f32]) -> Self {
         let raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let tensor =
-            TensorProto { name: name.into(), dims: dims.to_vec(), data_type: data_type::FLOAT, raw_data, ..Default::default() };
+        let tensor = TensorProto {
+            name: name.into(),
+            dims: dims.to_vec(),
+            data_type: data_type::FLOAT,
+            raw_data,
+            ..Default::default()
+        };
         self.graph.initializer.push(tensor);
         self
     }
@@ -316,7 +321,7 @@ fn constants_are_put_into_the_convolution_before_them() {
     let found = made.read().unwrap();
     assert_eq!(found.spec.layers.len(), 2);
     assert_eq!(found.weights[0].values, [3.0, 10.0]);
-    assert_eq!((found.weights[1].name.as_str(), &found.weights[1].values[..]), ("w.bias", &[0.5, 0.5][..]));
+    assert_eq!((found.weights[1].name.as_str(), &found.weights[1].values[..]), ("a.bias", &[0.5, 0.5][..]));
 }
 
 #[test]
@@ -333,9 +338,14 @@ fn sizes_computed_from_the_image_become_whole_factors() {
     let pool = vec![int_list("kernel_shape", &[2, 2]), int_list("strides", &[2, 2])];
     let made = shape.node("MaxPool", &["r"], "p", pool).node("Shape", &["r"], "s", vec![]);
     let nearest = || {
-        vec![text("mode", "nearest"), text("coordinate_transformation_mode", "asymmetric"), text("nearest_mode", "floor")]
+        vec![
+            text("mode", "nearest"),
+            text("coordinate_transformation_mode", "asymmetric"),
+            text("nearest_mode", "floor"),
+        ]
     };
-    let made = made.node("Resize", &["p", "", "", "s"], "u", nearest()).node("Concat", &["r", "u"], "c", vec![int("axis", 1)]);
+    let made =
+        made.node("Resize", &["p", "", "", "s"], "u", nearest()).node("Concat", &["r", "u"], "c", vec![int("axis", 1)]);
     let found = made.conv("c", "y", [4, 2]).read().unwrap();
     let up = found.spec.layers.iter().find_map(|l| match &l.op {
         Op::Upsample { factor, interpolation } => Some((factor.clone(), *interpolation)),
@@ -378,10 +388,13 @@ fn unequal_zeros_around_a_convolution_become_a_layer_and_equal_ones_its_padding(
 #[test]
 fn a_fully_connected_gate_behind_global_pooling_is_a_convolution() {
     let made = Made::new(1).conv("x", "a", [1, 4]).node("GlobalAveragePool", &["a"], "g", vec![]);
-    let made = made.node("Flatten", &["g"], "f", vec![]).floats("fc.weight", &[4, 2], &[1., 2., 3., 4., 5., 6., 7., 8.]);
+    let made =
+        made.node("Flatten", &["g"], "f", vec![]).floats("fc.weight", &[4, 2], &[1., 2., 3., 4., 5., 6., 7., 8.]);
     let made = made.node("MatMul", &["f", "fc.weight"], "h", vec![]).node("Relu", &["h"], "r", vec![]);
-    let made = made.floats("up.weight", &[4, 2], &[1.0; 8]).node("Gemm", &["r", "up.weight"], "e", vec![int("transB", 1)]);
-    let made = made.node("Sigmoid", &["e"], "s", vec![]).ints("to", &[1, 4, 1, 1]).node("Reshape", &["s", "to"], "t", vec![]);
+    let made =
+        made.floats("up.weight", &[4, 2], &[1.0; 8]).node("Gemm", &["r", "up.weight"], "e", vec![int("transB", 1)]);
+    let made =
+        made.node("Sigmoid", &["e"], "s", vec![]).ints("to", &[1, 4, 1, 1]).node("Reshape", &["s", "to"], "t", vec![]);
     let found = made.node("Mul", &["a", "t"], "m", vec![]).conv("m", "y", [4, 2]).read().unwrap();
     let weight = found.weights.iter().find(|t| t.name == "fc.weight").unwrap();
     assert_eq!((&weight.shape[..], &weight.values[..]), (&[2, 4, 1, 1][..], &[1., 3., 5., 7., 2., 4., 6., 8.][..]));
@@ -431,10 +444,12 @@ fn every_node_that_cannot_be_read_is_named_with_its_operator_and_the_reason() {
         (ready().node("Flatten", &["a"], "y", vec![]), "Flatten node_y: from shape"),
         (ready().node("Concat", &["a", "a"], "y", vec![int("axis", 2)]), "Concat node_y: it joins along axis 2"),
         (
-            ready()
-                .node("GlobalAveragePool", &["a"], "g", vec![])
-                .ints("s", &[1, 4, 256, 256])
-                .node("Resize", &["g", "", "", "s"], "y", vec![text("mode", "linear")]),
+            ready().node("GlobalAveragePool", &["a"], "g", vec![]).ints("s", &[1, 4, 256, 256]).node(
+                "Resize",
+                &["g", "", "", "s"],
+                "y",
+                vec![text("mode", "linear")],
+            ),
             "Resize node_y: it spreads one pixel",
         ),
         (ready().node("Relu", &["nothing"], "y", vec![]), "Relu node_y: its input nothing"),
@@ -497,7 +512,8 @@ fn no_flipped_byte_makes_the_reader_panic() {
 #[test]
 fn huge_claims_are_refused_without_taking_memory() {
     let shape = Made::new(1).conv("x", "a", [1, 2]).ints("shape", &[1 << 40, 1 << 40]);
-    let message = shape.node("ConstantOfShape", &["shape"], "c", vec![]).node("Add", &["a", "c"], "y", vec![]).refusal();
+    let message =
+        shape.node("ConstantOfShape", &["shape"], "c", vec![]).node("Add", &["a", "c"], "y", vec![]).refusal();
     assert!(message.contains("ConstantOfShape node_c") && message.contains("too large"), "{message}");
     assert!(Made::sized(1, [Some(1 << 40), Some(8)]).conv("x", "y", [1, 2]).refusal().contains("pixels"));
     assert!(Made::new(1 << 40).conv("x", "y", [1, 2]).refusal().contains("x is of"));

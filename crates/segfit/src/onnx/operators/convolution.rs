@@ -81,8 +81,7 @@ pub fn conv(reader: &mut Reader<'_>, node: &Node<'_>, inputs: &[Option<Value>]) 
     let pads = Pads::read(node, [rows, columns], span, stride)?;
     let mut padding = pads.before;
     if pads.before != pads.after {
-        let op =
-            Op::Pad { before: pads.before.to_vec(), after: pads.after.to_vec(), mode: PadMode::Zero };
+        let op = Op::Pad { before: pads.before.to_vec(), after: pads.after.to_vec(), mode: PadMode::Zero };
         let size = (rows + pads.before[0] + pads.after[0], columns + pads.before[1] + pads.after[1]);
         let name = format!("{}.pad", weight_name(node));
         input = reader.draft.push_like(New::plain(name, op, input), size)?;

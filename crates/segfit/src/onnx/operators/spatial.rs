@@ -94,12 +94,7 @@ pub fn resize(reader: &mut Reader<'_>, node: &Node<'_>, inputs: &[Option<Value>]
 }
 
 /// Whole factors of rows and columns, from `scales` or `sizes`.
-fn factors(
-    reader: &Reader<'_>,
-    node: &Node<'_>,
-    inputs: &[Option<Value>],
-    input: usize,
-) -> Result<[usize; 2], String> {
+fn factors(reader: &Reader<'_>, node: &Node<'_>, inputs: &[Option<Value>], input: usize) -> Result<[usize; 2], String> {
     let given = |i: usize| match inputs.get(i).and_then(Option::as_ref) {
         Some(Value::Constant(c)) if c.len() > 0 => Ok(Some(&**c)),
         None | Some(Value::Constant(_)) => Ok(None),
@@ -144,8 +139,7 @@ fn factors(
 /// How ONNX's coordinate transformations are called here, where whole factors allow it.
 fn interpolation(node: &Node<'_>, factor: [usize; 2]) -> Result<Interpolation, String> {
     let old = node.op_type() == "Upsample" || node.opset < 11;
-    let transformation =
-        if old { "asymmetric" } else { node.text("coordinate_transformation_mode", "half_pixel") };
+    let transformation = if old { "asymmetric" } else { node.text("coordinate_transformation_mode", "half_pixel") };
     let rounding = if old { "floor" } else { node.text("nearest_mode", "round_prefer_floor") };
     let mode = node.text("mode", "nearest");
     if node.int("exclude_outside", 0) != 0 && mode != "nearest" {
