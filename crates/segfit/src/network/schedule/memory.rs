@@ -1,21 +1,52 @@
 //! Lives of the buffers and their places in the arena.
 
-use super::Schedule;
+use std::cmp::Reverse;
 
-/// Finds when each buffer lives and packs them: largest first, each at the lowest offset that is free for its whole
-/// life ("greedy by size", Pisarchyk and Lee 2020).
+use super::{Buffer, Schedule};
+
+/// Finds when each buffer lives and packs them: each at the lowest offset that is free for its whole life, in the order
+/// that needs the smallest arena: by size ("greedy by size", Pisarchyk and Lee 2020), by birth, or by length of life. No
+/// order is best for all networks, and the best of several leaves fewer gaps.
 pub(super) fn assign(schedule: &mut Schedule) {
     find_lives(schedule);
-    let mut order: Vec<usize> = (0..schedule.buffers.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(schedule.buffers[i].floats), i));
+    let buffers = &schedule.buffers;
+    let least = most_alive(buffers);
+    let orders: [fn(&Buffer) -> [Reverse<usize>; 2]; 4] = [
+        |b| [Reverse(b.floats), Reverse(0)],
+        |b| [Reverse(usize::MAX - b.born), Reverse(b.floats)],
+        |b| [Reverse(b.dies - b.born), Reverse(b.floats)],
+        |b| [Reverse(b.dies), Reverse(b.floats)],
+    ];
+    let mut best: Option<(usize, Vec<usize>)> = None;
+    for order in orders {
+        if best.as_ref().is_some_and(|(floats, _)| *floats == least) {
+            break;
+        }
+        let offsets = packed(buffers, order);
+        let floats = buffers.iter().zip(&offsets).map(|(b, offset)| offset + b.floats).max().unwrap_or(0);
+        if best.as_ref().is_none_or(|(least, _)| floats < *least) {
+            best = Some((floats, offsets));
+        }
+    }
+    let (floats, offsets) = best.unwrap_or_default();
+    for (buffer, offset) in schedule.buffers.iter_mut().zip(offsets) {
+        buffer.offset = offset;
+    }
+    schedule.arena_floats = floats;
+}
+
+/// Offsets of the buffers when they are placed in this order.
+fn packed<K: Ord>(buffers: &[Buffer], key: impl Fn(&Buffer) -> K) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    order.sort_by_key(|&i| (key(&buffers[i]), i));
+    let mut offsets = vec![0; buffers.len()];
     let mut placed: Vec<usize> = Vec::new();
     for i in order {
-        let buffer = &schedule.buffers[i];
+        let buffer = &buffers[i];
         let mut rivals: Vec<(usize, usize)> = placed
             .iter()
-            .map(|&j| &schedule.buffers[j])
-            .filter(|b| b.born <= buffer.dies && buffer.born <= b.dies)
-            .map(|b| (b.offset, b.offset + b.floats))
+            .filter(|&&j| buffers[j].born <= buffer.dies && buffer.born <= buffers[j].dies)
+            .map(|&j| (offsets[j], offsets[j] + buffers[j].floats))
             .collect();
         rivals.sort_unstable();
         let mut offset = 0;
@@ -25,15 +56,21 @@ pub(super) fn assign(schedule: &mut Schedule) {
             }
             offset = offset.max(end);
         }
-        schedule.buffers[i].offset = offset;
+        offsets[i] = offset;
         placed.push(i);
     }
-    schedule.arena_floats = schedule.buffers.iter().map(|b| b.offset + b.floats).max().unwrap_or(0);
+    offsets
+}
+
+/// Floats of the buffers that live at the same time, at the step where these are most: no arena can be smaller.
+fn most_alive(buffers: &[Buffer]) -> usize {
+    let at = |step: usize| buffers.iter().filter(|b| b.born <= step && step <= b.dies).map(|b| b.floats).sum();
+    buffers.iter().map(|b| at(b.born)).max().unwrap_or(0)
 }
 
 /// The image is there before the first step, and the logits are read after the last one.
 fn find_lives(schedule: &mut Schedule) {
-    let touch = |buffers: &mut [super::Buffer], tensor: usize, step: usize| {
+    let touch = |buffers: &mut [Buffer], tensor: usize, step: usize| {
         let buffer = &mut buffers[schedule.tensors[tensor].buffer];
         buffer.born = buffer.born.min(step);
         buffer.dies = buffer.dies.max(step);
