@@ -182,7 +182,6 @@ fn the_gradient_of_every_parameter_is_that_of_finite_differences() {
         }
     }
     assert!(checked > 60, "{checked} directions, worst {worst}");
-    println!("{checked} directions, the worst at {worst:.3} of what is allowed");
 }
 
 #[test]
