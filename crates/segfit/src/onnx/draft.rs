@@ -189,10 +189,7 @@ impl Draft {
         let image_group = self.root(self.layers[0].channels[0]);
         let mut groups: Vec<(usize, Group)> = Vec::new();
         let (mut layers, mut weights) = (Vec::new(), Vec::new());
-        for i in 0..self.layers.len() {
-            if !needed[i] {
-                continue;
-            }
+        for (i, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
             let mut op = self.layers[i].op.clone();
             if let Op::Input { group } | Op::Conv2d { group, .. } | Op::ConvTranspose2d { group, .. } = &mut op {
                 let root = self.root(self.layers[i].channels[0]);

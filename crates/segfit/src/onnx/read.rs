@@ -199,7 +199,7 @@ pub fn read(model: &ModelProto, graph: &GraphProto, image: &Image<'_>, size: [us
     }
     let output = match reader.values.get(logits) {
         Some(Value::Tensor(layer)) if *layer > 0 => *layer,
-        _ => return Err(one(format!("the output {} is not an image of classes", logits))),
+        _ => return Err(one(format!("the output {logits} is not an image of classes"))),
     };
     let Reader { draft, notes, .. } = reader;
     let shapes = draft.shapes(output);
@@ -212,10 +212,8 @@ pub fn is_onnx(domain: &str) -> bool {
 }
 
 fn bind<'a>(reader: &mut Reader<'a>, name: &'a str, value: Value) {
-    if reader.uses.get(name).copied().unwrap_or(0) > 1 {
-        if let Value::Tensor(layer) | Value::Vector(layer) | Value::Split { layer, .. } = value {
-            reader.draft.layers[layer].shared = true;
-        }
+    if let Value::Tensor(layer) | Value::Vector(layer) | Value::Split { layer, .. } = value {
+        reader.draft.layers[layer].shared |= reader.uses.get(name).copied().unwrap_or(0) > 1;
     }
     reader.values.insert(name, value);
 }

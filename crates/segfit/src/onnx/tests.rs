@@ -202,7 +202,7 @@ fn everything() -> NetworkSpec {
     then("up.swish", Op::HardSwish, &[]);
     then("up.clamp", Op::Clamp { low: 0.0, high: 6.0 }, &[]);
     then("joined", Op::Concat, &["depthwise", "up.clamp"]);
-    then("once", Op::Upsample { factor: two.clone(), interpolation: Interpolation::Bilinear }, &[]);
+    then("once", Op::Upsample { factor: two, interpolation: Interpolation::Bilinear }, &[]);
     then("psi", conv("psi", 1, 1, true), &[]);
     then("psi.gate", Op::Sigmoid, &[]);
     then("attention", Op::Mul, &["once", "psi.gate"]);

@@ -173,7 +173,7 @@ fn gate(reader: &mut Reader<'_>, node: &Node<'_>, a: &Value, b: &Value) -> Resul
 }
 
 /// A constant that is one value for all or one per channel, as one per channel.
-fn channel_values(reader: &Reader<'_>, x: &Value, constant: &Constant) -> Result<Vec<f32>, String> {
+pub(super) fn channel_values(reader: &Reader<'_>, x: &Value, constant: &Constant) -> Result<Vec<f32>, String> {
     let dims = reader.dims(x);
     let channels = reader.channels(x)?;
     let values = constant.to_floats();
@@ -230,12 +230,12 @@ fn absorb(op: &mut Op, weights: &mut Vec<Vec<f32>>, scale: &[f32], shift: &[f32]
     let channels = scale.len();
     let transposed = matches!(op, Op::ConvTranspose2d { .. });
     match op {
-        Op::Conv2d { bias, .. } | Op::DepthwiseConv2d { bias, .. } | Op::ConvTranspose2d { bias, .. } if !*bias => {
-            // A bias only where it is needed.
-            if shift.iter().any(|&s| s != 0.0) {
-                *bias = true;
-                weights.push(vec![0.0; channels]);
-            }
+        // A bias only where it is needed.
+        Op::Conv2d { bias, .. } | Op::DepthwiseConv2d { bias, .. } | Op::ConvTranspose2d { bias, .. }
+            if !*bias && shift.iter().any(|&s| s != 0.0) =>
+        {
+            *bias = true;
+            weights.push(vec![0.0; channels]);
         }
         Op::InstanceNorm { affine, .. } if !*affine => {
             *affine = true;

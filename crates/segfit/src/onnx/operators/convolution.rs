@@ -45,10 +45,8 @@ fn weight<'a>(inputs: &'a [Option<Value>], node: &Node<'_>) -> Result<(&'a Const
     let [a, b, height, width] = weight.dims[..] else {
         return Err(format!("a weight of {} dimensions; only images are read", weight.dims.len()));
     };
-    if let Some(kernel) = node.ints("kernel_shape") {
-        if kernel != [height as i64, width as i64] {
-            return Err(format!("kernel_shape {kernel:?} for a weight of {height}x{width}"));
-        }
+    if let Some(kernel) = node.ints("kernel_shape").filter(|k| **k != [height as i64, width as i64]) {
+        return Err(format!("kernel_shape {kernel:?} for a weight of {height}x{width}"));
     }
     if weight.dims.contains(&0) || height.max(width) > 4096 {
         return Err(format!("a weight of shape {:?}", weight.dims));

@@ -116,12 +116,10 @@ fn pointwise(reader: &mut Reader<'_>, node: &Node<'_>, inputs: &[Option<Value>])
             if low == 0.0 && high == f32::MAX { Op::Relu } else { Op::Clamp { low, high } }
         }
         "PRelu" => {
-            let channels = reader.channels(value(inputs, 0)?)?;
-            let slopes = floats(inputs, 1)?.ok_or("its slope is missing")?;
-            if slopes.len() != 1 && slopes.len() != channels {
-                return Err(format!("{} slopes for {channels} channels", slopes.len()));
-            }
+            let slopes = value(inputs, 1)?.constant().ok_or("its slope is not constant")?;
             let shared = slopes.len() == 1;
+            let per_channel = arithmetic::channel_values(reader, value(inputs, 0)?, slopes)?;
+            let slopes = if shared { slopes.to_floats() } else { per_channel };
             weights.push(slopes);
             Op::Prelu { shared }
         }
