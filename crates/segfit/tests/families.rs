@@ -35,7 +35,7 @@ fn network(which: usize, options: &Options) -> NetworkSpec {
         Options { activation: options.activation, ..kept.clone() },
         Options { upsampling: options.upsampling, ..kept.clone() },
         Options { residual: options.residual, ..kept.clone() },
-        Options { deep_supervision: options.deep_supervision, ..kept.clone() },
+        Options { deep_supervision: options.deep_supervision, ..kept },
     ];
     let taken = one_by_one.map(|o| family.build(&o).is_ok());
     kept.norm = options.norm.filter(|_| taken[0]);

@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn heads_that_only_training_uses_cost_nothing() {
         let plain = Options { base_width: 4, depth: 2, ..Options::default() };
-        let supervised = unet(&Options { deep_supervision: true, ..plain.clone() }).unwrap();
+        let supervised = unet(&Options { deep_supervision: true, ..plain }).unwrap();
         assert_eq!(supervised.auxiliary.len(), 1);
         assert_eq!(Cost::of(&supervised, 16).unwrap(), Cost::of(&unet(&plain).unwrap(), 16).unwrap());
         assert!(layer_macs(&supervised, 16).unwrap().iter().sum::<u64>() > macs(&supervised, 16).unwrap());

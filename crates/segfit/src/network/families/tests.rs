@@ -79,7 +79,8 @@ fn auxiliary_heads_are_left_out_of_what_is_deployed() {
 
 #[test]
 fn every_family_takes_the_options_that_it_has_and_refuses_others() {
-    let given: [(Choice, &str, fn(&mut Options)); 8] = [
+    type Change = fn(&mut Options);
+    let given: [(Choice, &str, Change); 8] = [
         (Choice::Norm, "--norm", |o| o.norm = Some(Norm::Instance)),
         (Choice::GroupNorm, "--norm group", |o| o.norm = Some(Norm::Group)),
         (Choice::Activation, "--activation", |o| o.activation = Some(Activation::Prelu)),
