@@ -89,6 +89,7 @@ fn one_attempt(
     global: &Global,
 ) -> Result<(RunFolder, Attempt)> {
     let Training { network, recipe, dataset, material, folder, lineage, title, .. } = *training;
+    let steps = recipe.steps_for(network.base_width);
     let seed = attempt_seed(training.seed, number);
     let run = RunFolder::create(
         folder,
@@ -104,11 +105,11 @@ fn one_attempt(
         seed,
         folder: Some(folder.to_path_buf()),
         run: run.info.id.clone(),
-        report_every: (recipe.steps / 20).max(1),
+        report_every: (steps / 20).max(1),
         patience: training.patience,
         lineage: lineage.clone(),
     };
-    let bar = global.bar(recipe.steps, title);
+    let bar = global.bar(steps, title);
     let mut show = |p: &Progress| {
         bar.set_position(p.step as u64);
         let dice = p.validation_dice.map(|d| format!(", validation Dice {d:.3}")).unwrap_or_default();

@@ -224,14 +224,15 @@ impl<'a> Run<'a> {
         progress: &mut dyn FnMut(&Progress) -> bool,
     ) -> Result<Outcome> {
         let peak = recipe.peak_learning_rate(self.spec.base_width);
+        let steps = recipe.steps_for(self.spec.base_width);
         let (mut sum, mut count) = (0.0, 0_u32);
         // A run that was interrupted just when it would have stopped, or had stopped, stops again.
-        if self.first_step < recipe.steps && self.has_stopped_rising() {
+        if self.first_step < steps && self.has_stopped_rising() {
             return Ok(Outcome::StoppedEarly);
         }
-        for step in self.first_step..recipe.steps {
-            let (done, last) = (step + 1, step + 1 == recipe.steps);
-            let rate = learning_rate(step, recipe.steps, recipe.warmup, peak);
+        for step in self.first_step..steps {
+            let (done, last) = (step + 1, step + 1 == steps);
+            let rate = learning_rate(step, steps, recipe.warmup, peak);
             self.batches.fill(step);
             let Batches { images, targets, .. } = &self.batches;
             let soft = self.teaching.as_mut().map(|teaching| teaching.soft_targets(images)).transpose()?;
@@ -247,7 +248,7 @@ impl<'a> Run<'a> {
                 self.report(validation, done, rate, start)?;
             }
             let (loss, validation_dice) = (self.loss, self.dice.last().copied());
-            if !progress(&Progress { step: done, steps: recipe.steps, loss, validation_dice }) && !last {
+            if !progress(&Progress { step: done, steps, loss, validation_dice }) && !last {
                 return Ok(Outcome::Interrupted);
             }
             if report && !last && self.has_stopped_rising() {

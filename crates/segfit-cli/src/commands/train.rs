@@ -175,14 +175,14 @@ fn read_network(path: &Path) -> Result<(NetworkSpec, Option<InputSpec>)> {
 fn recipe(args: &Args, planned: Option<InputSpec>) -> Result<Recipe> {
     let mut recipe: Recipe = match &args.recipe {
         Some(path) => read_json(path, RECIPE_FORMAT)?,
-        None => Recipe::r0(planned.unwrap_or(InputSpec { mode: InputMode::Resize, size: 128 })),
+        None => Recipe::r1(planned.unwrap_or(InputSpec { mode: InputMode::Resize, size: 128 })),
     };
     recipe.input.size = args.size.unwrap_or(recipe.input.size);
     if args.patch {
         recipe.input.mode = InputMode::Patch;
     }
     if let Some(steps) = args.steps {
-        recipe.steps = steps;
+        (recipe.steps, recipe.step_exponent) = (steps, 0.0);
         recipe.name = format!("{}-{steps}", recipe.name);
     }
     Ok(recipe)
