@@ -55,6 +55,7 @@ trap finish EXIT
 # A cluster of this machine. Ports and folders of its own, so that a Slurm that is installed here is not touched.
 host=$(hostname -s)
 cpus=$(nproc)
+megabytes=$(awk '/^MemTotal/ { print int($2 / 1024 * 0.8) }' /proc/meminfo)
 cat > "$SLURM_CONF" << CONF
 ClusterName=segfit
 SlurmctldHost=$host(127.0.0.1)
@@ -83,7 +84,7 @@ SchedulerParameters=sched_interval=2,batch_sched_delay=1
 MinJobAge=300
 KillWait=20
 ReturnToService=2
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$megabytes State=UNKNOWN
 PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
 

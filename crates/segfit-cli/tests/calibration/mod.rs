@@ -67,8 +67,8 @@ fn the_lists_of_the_three_runs_are_one_list_made_by_appending() {
     assert_eq!(ids.len(), families.len());
     refused(&lab.run(&["calibrate", "plan", "nuclei", "--families", "vnet"]), &["vnet", "unet"]);
     refused(
-        &lab.run(&["calibrate", "plan", "nuclei", "--widths", "1", "--depths", "1", "--shapes", "900"]),
-        &["too narrow", "900"],
+        &lab.run(&["calibrate", "plan", "nuclei", "--widths", "1", "--depths", "1", "--shapes", "100"]),
+        &["too narrow", "100"],
     );
 }
 
@@ -114,9 +114,9 @@ fn the_status_tells_what_is_done_and_failed_and_how_long_the_rest_takes() {
 #[test]
 fn a_training_that_is_terminated_saves_itself_and_goes_on_to_the_same_record() {
     use std::process::{Command, Stdio};
-    let lab = planned(400);
+    let lab = planned(1500);
     lab.json(&["calibrate", "run", "manifest.json", "--out", "whole", "--index", "0"]);
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("segfit"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_segfit"))
         .args(["calibrate", "run", "manifest.json", "--out", "work", "--index", "0"])
         .current_dir(lab.path(""))
         .stderr(Stdio::null())
@@ -215,9 +215,10 @@ fn a_variant_has_the_splits_and_sources_of_its_parent_and_says_what_was_done() {
         vary("discs", &out, &["--zoom", zoom]);
         assert_eq!(image(&out).dimensions(), (32, 32));
     }
-    let small = vary("nuclei", "small", &["--objects", "small"])["images"].as_u64().unwrap();
-    let large = vary("nuclei", "large", &["--objects", "large"])["images"].as_u64().unwrap();
-    assert!(small > 0 && large > 0 && small + large >= 10, "{small} {large}");
+    lab.json(&["phantom", "nuclei", "--count", "30", "--size", "32", "--out", "many"]);
+    let small = vary("many", "small", &["--objects", "small"])["images"].as_u64().unwrap();
+    let large = vary("many", "large", &["--objects", "large"])["images"].as_u64().unwrap();
+    assert!(small > 0 && large > 0 && small + large >= 30, "{small} {large}");
     let few = vary("discs", "few", &["--train-images", "3"]);
     let listed = rows("few").lines().filter(|l| l.contains(",train,")).count();
     assert_eq!((listed, few["images"].as_u64().unwrap() > 3), (3, true));

@@ -261,7 +261,7 @@ impl Turns<'_> {
 }
 
 /// Shapes that are tried for every one that is wanted.
-const TRIES: usize = 50;
+const TRIES: usize = 20;
 
 fn distinct<T: Ord + std::fmt::Display>(what: &str, list: &[T]) -> Result<()> {
     let mut sorted: Vec<&T> = list.iter().collect();

@@ -1,5 +1,6 @@
 //! `segfit calibrate collect`: the records of many runs in one file.
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -45,7 +46,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 }
 
 /// By data set and family, the widest first.
-fn order(r: &Record) -> impl Ord + use<'_> {
-    let size = (std::cmp::Reverse(r.base_width), r.depth);
-    (&r.dataset.name, &r.family, size, r.seed, r.attempt, &r.job, &r.engine)
+fn order(r: &Record) -> (&str, &str, Reverse<usize>, usize, u64, u32, &str, &str) {
+    let (width, depth) = (Reverse(r.base_width), r.depth);
+    (&r.dataset.name, &r.family, width, depth, r.seed, r.attempt, &r.job, &r.engine)
 }
