@@ -20,8 +20,19 @@ use crate::units::three_digits;
 
 /// What the parts say themselves.
 const NOT_WITH_MERGE: [&str; 13] = [
-    "data", "images", "masks", "instances", "size", "patch", "split", "sample", "part", "jpeg_size", "jpeg_quality",
-    "jpeg_colour", "cache",
+    "data",
+    "images",
+    "masks",
+    "instances",
+    "size",
+    "patch",
+    "split",
+    "sample",
+    "part",
+    "jpeg_size",
+    "jpeg_quality",
+    "jpeg_colour",
+    "cache",
 ];
 
 /// Below this, means of the measures say little.
@@ -176,8 +187,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let cache = args.cache.open(global)?;
     // Images are decoded while they are measured, and not at all where the cache knows them.
-    let options =
-        Options { is_lazy: true, cache_bytes: KEPT_MASKS, ..args.folders.options(args.data.as_deref()) };
+    let options = Options { is_lazy: true, cache_bytes: KEPT_MASKS, ..args.folders.options(args.data.as_deref()) };
     let dataset = Dataset::open(&options)?;
     announce(&dataset, global);
     let indices = args.split.indices(&dataset);
@@ -252,7 +262,9 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 /// `I/N` with I from 1 to N.
 fn part_of(text: &str) -> Result<(usize, usize), String> {
     let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-    numbers.filter(|&(i, n)| (1..=n).contains(&i)).ok_or_else(|| "expected I/N with I from 1 to N, for example 3/20".into())
+    numbers
+        .filter(|&(i, n)| (1..=n).contains(&i))
+        .ok_or_else(|| "expected I/N with I from 1 to N, for example 3/20".into())
 }
 
 /// A name that cannot be mistaken for the data set's folder.

@@ -31,7 +31,17 @@ fn write_recipe(lab: &Lab, steps: usize) {
 fn planned(steps: usize) -> Lab {
     let lab = lab(steps);
     let jobs = lab.json(&[
-        "calibrate", "plan", "discs", "--widths", "2,1", "--depths", "1", "--size", "32", "--recipe", "recipe.json",
+        "calibrate",
+        "plan",
+        "discs",
+        "--widths",
+        "2,1",
+        "--depths",
+        "1",
+        "--size",
+        "32",
+        "--recipe",
+        "recipe.json",
     ]);
     assert_eq!(jobs["jobs"].as_array().unwrap().len(), 2);
     lab
@@ -107,7 +117,10 @@ fn the_status_tells_what_is_done_and_failed_and_how_long_the_rest_takes() {
     std::fs::rename(lab.path("away"), lab.path("discs")).unwrap();
     lab.json(&["calibrate", "run", "manifest.json", "--out", "work"]);
     let done = status();
-    assert_eq!((done["done"].as_u64(), done["left"].as_u64(), done["failed"].as_array().unwrap().len()), (Some(2), Some(0), 0));
+    assert_eq!(
+        (done["done"].as_u64(), done["left"].as_u64(), done["failed"].as_array().unwrap().len()),
+        (Some(2), Some(0), 0)
+    );
 }
 
 #[cfg(unix)]
@@ -192,7 +205,8 @@ fn a_variant_has_the_splits_and_sources_of_its_parent_and_says_what_was_done() {
     assert_eq!(names(&lab.path("pale")), ["VARIANT.json", "images", "masks", "split.csv"]);
     assert_eq!(names(&lab.path("pale/images")), names(&lab.path("discs/images")));
     let image = |set: &str| image::open(lab.path(set).join("images/discs-0003.png")).unwrap().to_luma8();
-    let spread = |i: &image::GrayImage| i.pixels().map(|p| p.0[0]).max().unwrap() - i.pixels().map(|p| p.0[0]).min().unwrap();
+    let spread =
+        |i: &image::GrayImage| i.pixels().map(|p| p.0[0]).max().unwrap() - i.pixels().map(|p| p.0[0]).min().unwrap();
     assert!(spread(&image("pale")) <= spread(&image("discs")) / 2 + 1);
     let mask = |set: &str| std::fs::read(lab.path(set).join("masks/discs-0003.png")).unwrap();
     assert_eq!(mask("pale"), mask("discs"));
@@ -207,7 +221,8 @@ fn a_variant_has_the_splits_and_sources_of_its_parent_and_says_what_was_done() {
     assert_ne!(image("noisy"), image("discs"));
     let more = vary("noisy", "both", &["--blur", "1"]);
     assert_eq!((&more["variant"]["parent"], &more["variant"]["synthetic"]), (&json!("discs"), &json!(true)));
-    let operations: Vec<_> = more["variant"]["operations"].as_array().unwrap().iter().map(|o| &o["operation"]).collect();
+    let operations: Vec<_> =
+        more["variant"]["operations"].as_array().unwrap().iter().map(|o| &o["operation"]).collect();
     assert_eq!(operations, ["noise", "blur"]);
 
     for zoom in ["2", "0.5"] {
@@ -223,7 +238,8 @@ fn a_variant_has_the_splits_and_sources_of_its_parent_and_says_what_was_done() {
     let listed = rows("few").lines().filter(|l| l.contains(",train,")).count();
     assert_eq!((listed, few["images"].as_u64().unwrap() > 3), (3, true));
 
-    let plan = ["calibrate", "plan", "pale", "--widths", "1", "--depths", "1", "--size", "32", "--recipe", "recipe.json"];
+    let plan =
+        ["calibrate", "plan", "pale", "--widths", "1", "--depths", "1", "--size", "32", "--recipe", "recipe.json"];
     lab.json(&plan);
     lab.json(&["calibrate", "run", "manifest.json", "--out", "work"]);
     let record = records(&lab.path("work/records").join(&names(&lab.path("work/records"))[0])).remove(0);
@@ -246,7 +262,8 @@ fn variants_that_cannot_be_are_refused() {
 #[test]
 fn scripts_for_a_cluster_stand_in_one_folder_with_the_list() {
     let lab = planned(3);
-    let made = lab.json(&["calibrate", "slurm", "manifest.json", "--out", "cluster", "--array-limit", "4", "--mem", "512M"]);
+    let made =
+        lab.json(&["calibrate", "slurm", "manifest.json", "--out", "cluster", "--array-limit", "4", "--mem", "512M"]);
     assert_eq!(made["jobs"], 2);
     assert_eq!(
         names(&lab.path("cluster")),

@@ -29,7 +29,9 @@ impl Claim {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Self { _file: file, path })),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-                Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("locking {}", path.display())),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("locking {}", path.display()));
+                }
             }
         }
         Ok(None)

@@ -167,7 +167,9 @@ impl Worker<'_> {
 fn title(job: &Job) -> String {
     let Job { family, base_width, depth, seed, widths, .. } = job;
     let bent = match widths {
-        Some(widths) => format!(" bent ({})", widths.iter().map(|(g, n)| format!("{g}={n}")).collect::<Vec<_>>().join(" ")),
+        Some(widths) => {
+            format!(" bent ({})", widths.iter().map(|(g, n)| format!("{g}={n}")).collect::<Vec<_>>().join(" "))
+        }
         None => String::new(),
     };
     format!("{} {family} width {base_width}{bent} depth {depth} seed {seed}", job.dataset.name)

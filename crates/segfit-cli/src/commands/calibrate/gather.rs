@@ -33,13 +33,16 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let conflicts = found.conflicts.len();
     if conflicts > 0 && !args.keep_conflicts {
-        bail!("{conflicts} record(s) contradict others of the same job; remove the wrong ones, or --keep-conflicts keeps the first of each");
+        bail!(
+            "{conflicts} record(s) contradict others of the same job; remove the wrong ones, or --keep-conflicts keeps the first of each"
+        );
     }
     found.records.sort_by(|a, b| order(a).cmp(&order(b)));
     let lines = found.records.iter().map(Record::line).collect::<segfit::Result<Vec<String>>>()?;
     let text: String = lines.into_iter().map(|line| line + "\n").collect();
     write_atomically(&args.out, text.as_bytes())?;
-    let value = serde_json::json!({"records": found.records.len(), "duplicates": found.duplicates, "conflicts": conflicts});
+    let value =
+        serde_json::json!({"records": found.records.len(), "duplicates": found.duplicates, "conflicts": conflicts});
     let text =
         format!("{} records in {}, {} duplicates dropped", found.records.len(), args.out.display(), found.duplicates);
     global.print(&value, &text)

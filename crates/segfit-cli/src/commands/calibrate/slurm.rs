@@ -62,7 +62,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         files.push((folder.join(name), filled(template, &values).into_bytes()));
     }
     write_together(&folder, &files)?;
-    let text = format!("scripts for {} trainings: sbatch {}", manifest.jobs.len(), args.out.join("run.sbatch").display());
+    let text =
+        format!("scripts for {} trainings: sbatch {}", manifest.jobs.len(), args.out.join("run.sbatch").display());
     global.print(&serde_json::json!({"out": args.out, "jobs": manifest.jobs.len()}), &text)
 }
 
@@ -177,9 +178,11 @@ mod tests {
         let values = values(&args, Path::new("/somewhere"), 2000);
         for template in [SBATCH, SNAKEFILE, SUBMITIT, README] {
             let text = filled(template, &values);
-            let left = text.split('@').skip(1).step_by(2).find(|word| {
-                !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
-            });
+            let left = text
+                .split('@')
+                .skip(1)
+                .step_by(2)
+                .find(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
             assert_eq!(left, None, "{text}");
         }
         let sbatch = filled(SBATCH, &values);
