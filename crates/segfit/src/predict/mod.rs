@@ -16,6 +16,7 @@ mod models;
 mod monotone;
 mod record;
 mod samples;
+mod shape_sample;
 mod size;
 #[cfg(test)]
 pub(crate) mod synthetic;
@@ -29,10 +30,11 @@ pub use collect::{Collected, Conflict, collect};
 pub use curve::{CURVE_FORMAT, Curve, NetworkOptions, SizeRow, Subject, curve};
 pub(crate) use curve::{reference_in_words, size_rows};
 pub use interval::Interval;
-pub use manifest::{DatasetPath, Job, MANIFEST_FORMAT, Manifest, Sweep};
+pub use manifest::{DatasetPath, Job, MANIFEST_FORMAT, Manifest, ShapeSweep, Sweep};
 pub use mapping::{CalibratedOn, Hull, MAPPING_FORMAT, MARGIN, Mapping, Prediction, ReferenceNetwork, SHAPE_MARGIN};
 pub use record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record};
 pub use samples::{Point, Samples, SetSamples};
+pub use shape_sample::{LOG2_RATIO, LOG2_SLOPE, Shape, shape_samples};
 pub use size::{Cell, Place, Side, SizeFeatures, places};
 
 /// Mean over the training images of each complexity measure, by name, for example `jpeg` or `survival@1/4`.

@@ -132,5 +132,8 @@ fn record(name: &str, z: f64, constant_dice: f64, base_width: usize, depth: usiz
         seconds: 1.0,
         final_loss: 0.1,
         collapsed: false,
+        parent: None,
+        synthetic: false,
+        scores: std::collections::BTreeMap::new(),
     }
 }
