@@ -23,6 +23,7 @@ fn write_recipe(lab: &Lab, steps: usize) {
     let listed = lab.json(&["calibrate", "plan", "nuclei", "--widths", "1", "--out", "one.json"]);
     let mut recipe = listed["jobs"][0]["recipe"].clone();
     recipe["steps"] = steps.into();
+    recipe["step_exponent"] = 0.into();
     std::fs::write(lab.path("recipe.json"), recipe.to_string()).unwrap();
     std::fs::remove_file(lab.path("one.json")).unwrap();
 }

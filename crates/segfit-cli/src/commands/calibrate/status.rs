@@ -89,13 +89,13 @@ fn status(manifest: &Manifest, out: &Path) -> Result<Status> {
 /// Multiply-accumulates of a training's forward passes, for one channel and two classes.
 fn work(job: &Job) -> Result<f64> {
     let macs = Cost::of(&job.network(1, 2)?, job.recipe.input.size)?.macs;
-    Ok(macs as f64 * job.recipe.steps as f64 * job.recipe.batch as f64)
+    Ok(macs as f64 * job.recipe.steps_for(job.base_width) as f64 * job.recipe.batch as f64)
 }
 
 /// Share of the steps that the training's last log line has done.
 fn share_done(folder: &Path, job: &Job) -> f64 {
     let step = RunLog::lines(folder).ok().and_then(|lines| lines.last().map(|line| line.step)).unwrap_or(0);
-    (step as f64 / job.recipe.steps.max(1) as f64).min(1.0)
+    (step as f64 / job.recipe.steps_for(job.base_width).max(1) as f64).min(1.0)
 }
 
 /// Finished jobs that an expectation is taken from.
