@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use segfit::files::{read_json, write_atomically, write_json};
-use segfit::predict::{DatasetPath, Manifest, Mapping, Record, Sweep, check, collect};
+use segfit::predict::{DatasetPath, Manifest, CheckOptions, Mapping, Record, Sweep, check_with, collect};
 use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
 
 use crate::context::Global;
@@ -116,6 +116,12 @@ struct FitArgs {
     /// A remark that is kept in the mapping
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Your own records, learned from together with the others
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    add: Vec<PathBuf>,
+    /// Learn from data sets that were made from others or by a program, too
+    #[arg(long)]
+    with_variants: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -123,6 +129,12 @@ struct CheckArgs {
     /// Record files, or folders of them
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
+    /// Check also with data sets in the training that were made from others or by a program
+    #[arg(long)]
+    with_variants: bool,
+    /// Share of the full network's Dice that the choice of a size is to keep
+    #[arg(long, value_name = "SHARE", default_value = "95%", value_parser = keep_share)]
+    keep: f64,
 }
 
 /// Runs it.
@@ -138,7 +150,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Command::Collect(args) => gather(args, global),
         Command::Fit(args) => fit(args, global),
         Command::Check(args) => {
-            let result = check(&read_records(&args.paths, global)?)?;
+            let options = CheckOptions { variants: args.with_variants, keep: args.keep };
+            let result = check_with(&read_records(&args.paths, global)?, &options)?;
             global.print(&result, &result.table())
         }
     }
@@ -221,13 +234,17 @@ fn gather(args: &CollectArgs, global: &Global) -> Result<()> {
 }
 
 fn fit(args: &FitArgs, global: &Global) -> Result<()> {
-    let records = read_records(&args.paths, global)?;
-    let mut mapping = Mapping::fit(&records)?;
+    let records = read_records(&[args.paths.clone(), args.add.clone()].concat(), global)?;
+    let mut mapping = Mapping::fit_with(&records, args.with_variants)?;
     if let Some(note) = &args.note {
         mapping = mapping.with_note(note);
     }
     mapping.write(&args.out)?;
     global.print(&mapping, &format!("mapping of {} records in {}", records.len(), args.out.display()))
+}
+
+fn keep_share(text: &str) -> Result<f64, String> {
+    segfit::plan::parse_share("--keep", text).map_err(|error| error.to_string())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -225,6 +225,9 @@ impl Judged<'_> {
             seconds: ended.seconds,
             final_loss: ended.final_loss,
             collapsed: ended.collapsed,
+            parent: None,
+            synthetic: false,
+            scores: std::collections::BTreeMap::new(),
         })
     }
 }

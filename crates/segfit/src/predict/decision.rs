@@ -1,0 +1,414 @@
+//! The decision that a prediction is for: the smallest network that keeps a share, chosen without training on the data set.
+//!
+//! Every rule chooses among the networks of the main family that were measured on the data set left out, from what is known of
+//! the other data sets. The *oracle* is the smallest of them that really keeps the share (the reference network always does).
+
+use serde::{Deserialize, Serialize};
+
+use super::samples::{Point, SetSamples};
+use super::statistics::{geometric_mean, sign_flip};
+use super::table::{align, thousands};
+
+/// What a rule chose for a data set that it has not seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The data set.
+    pub data_set: String,
+    /// Base width of the network chosen.
+    pub base_width: usize,
+    /// Its depth.
+    pub depth: usize,
+    /// Its parameters.
+    pub params: u64,
+    /// What it really kept.
+    pub retention: f64,
+    /// Whether that is the share asked for.
+    pub kept: bool,
+    /// Parameters of the network of base width 64 over its own.
+    pub fewer: f64,
+    /// Parameters of the oracle's network.
+    pub oracle: u64,
+    /// Its parameters over the oracle's.
+    pub ratio: f64,
+}
+
+impl Choice {
+    /// The factor by which the choice is off the oracle, in either direction: too large wastes weights, too small fails.
+    #[must_use]
+    pub fn regret(&self) -> f64 {
+        self.ratio.max(1.0 / self.ratio)
+    }
+}
+
+/// The choices of one rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Its name.
+    pub rule: String,
+    /// What it does.
+    pub meaning: String,
+    /// One for each data set.
+    pub choices: Vec<Choice>,
+    /// Data sets on which the share was really kept.
+    pub kept: usize,
+    /// Geometric mean of `fewer`.
+    pub fewer: Option<f64>,
+    /// Geometric mean of `ratio`.
+    pub ratio: Option<f64>,
+    /// Geometric mean of the regret, 1 or more.
+    pub regret: Option<f64>,
+    /// Two-sided p that the log regret differs from that of `constant_all` as much by chance (sign-flip over data sets).
+    pub p_against_constant: Option<f64>,
+    /// Why there are no choices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<String>,
+}
+
+/// All rules at one share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The share of the reference network's Dice to keep.
+    pub keep: f64,
+    /// The oracle, the shipped mapping's rules, then others.
+    pub rules: Vec<Rule>,
+}
+
+/// What the shipped mapping predicts for the points of a data set left out: retention and the lower end of its interval.
+pub(crate) type Predicted = Vec<(f64, f64)>;
+
+/// Weights of the full network that the uniform rule of the paper leaves.
+const PAPER_SHARE: f64 = 1.0 / 32.0;
+
+const CONSTANT: &str = "constant_all";
+
+type Chosen = std::result::Result<usize, String>;
+
+impl Decision {
+    /// The decisions for every data set, each from the others; `predicted` has one entry per data set, in the order of its points.
+    pub(crate) fn of(sets: &[&SetSamples], family: &str, predicted: &[Predicted], keep: f64) -> Self {
+        let rule = |name: &str, meaning: &str, choose: &dyn Fn(usize, &Candidates<'_>) -> Chosen| {
+            let choices = (0..sets.len()).map(|i| {
+                let candidates = Candidates::of(sets, i, family);
+                choose(i, &candidates).map(|point| candidates.choice(point, keep))
+            });
+            Rule::of(name, meaning, choices.collect())
+        };
+        let by = |i: usize, c: &Candidates<'_>, of: fn(&(f64, f64)) -> f64| {
+            c.first(|p| of(&predicted[i][p]) >= keep - 1e-12)
+        };
+        let mut rules = vec![
+            rule("oracle", "the smallest that really keeps the share", &|_, c| Ok(c.oracle(keep))),
+            rule("shipped", "the smallest predicted to keep the share", &|i, c| by(i, c, |p| p.0)),
+            rule("shipped_low", "the smallest whose interval lies above the share", &|i, c| by(i, c, |p| p.1)),
+            rule("paper_uniform", "uniform width nearest to 1/32 of the weights of base width 64", &|_, c| c.paper()),
+            rule("lean_unet", "the smallest flat network that keeps the share on all others", &|_, c| c.lean(keep)),
+            rule("median_frequency", "two sizes, divided at a median frequency learned from the others", &|_, c| {
+                c.median_frequency(keep)
+            }),
+            rule("xtiny", "where the score of the untrained networks turns", &|_, c| c.xtiny()),
+            rule(CONSTANT, "one network for all: the smallest that keeps the share on all others", &|_, c| {
+                c.constant(|kept| kept.iter().all(|r| *r >= keep))
+            }),
+            rule("constant_mean", "one network for all: the smallest that keeps the share on the others on average", &|_, c| {
+                c.constant(|kept| kept.iter().sum::<f64>() / kept.len() as f64 >= keep)
+            }),
+        ];
+        compare(&mut rules);
+        Self { keep, rules }
+    }
+
+    /// The rules as aligned text, then the choices of the shipped mapping.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let number = |v: Option<f64>, digits: usize| v.map_or("-".to_string(), |v| format!("{v:.digits$}"));
+        let heading = ["rule", "kept", "fewer weights", "weights / oracle", "regret", "p against constant"];
+        let mut rows = vec![heading.map(String::from).to_vec()];
+        for rule in &self.rules {
+            let kept = format!("{} of {}", rule.kept, rule.choices.len());
+            let kept = if rule.unavailable.is_some() { "-".into() } else { kept };
+            let numbers = [(rule.fewer, 0), (rule.ratio, 2), (rule.regret, 2), (rule.p_against_constant, 3)];
+            rows.push([rule.rule.clone(), kept].into_iter().chain(numbers.map(|(v, d)| number(v, d))).collect());
+        }
+        let mut text = format!("to keep {:.0}% (geometric means over data sets)\n", 100.0 * self.keep);
+        text.push_str(&align(&rows));
+        for rule in &self.rules {
+            if let Some(reason) = &rule.unavailable {
+                text.push_str(&format!("{}: {reason}\n", rule.rule));
+            }
+        }
+        text.push_str("\nchosen by the shipped mapping\n");
+        let heading = ["data set", "width", "depth", "parameters", "kept", "fewer weights", "weights / oracle"];
+        let mut rows = vec![heading.map(String::from).to_vec()];
+        for choice in self.rules.iter().filter(|r| r.rule == "shipped").flat_map(|r| &r.choices) {
+            rows.push(vec![
+                choice.data_set.clone(),
+                choice.base_width.to_string(),
+                choice.depth.to_string(),
+                thousands(choice.params),
+                format!("{:.3}{}", choice.retention, if choice.kept { "" } else { " !" }),
+                format!("{:.0}", choice.fewer),
+                format!("{:.2}", choice.ratio),
+            ]);
+        }
+        text.push_str(&align(&rows));
+        text
+    }
+}
+
+impl Rule {
+    fn of(name: &str, meaning: &str, choices: Vec<std::result::Result<Choice, String>>) -> Self {
+        let unavailable = choices.iter().find_map(|c| c.as_ref().err().cloned());
+        let choices: Vec<Choice> = match unavailable {
+            Some(_) => Vec::new(),
+            None => choices.into_iter().flatten().collect(),
+        };
+        Self {
+            rule: name.into(),
+            meaning: meaning.into(),
+            kept: choices.iter().filter(|c| c.kept).count(),
+            fewer: geometric_mean(choices.iter().map(|c| c.fewer)),
+            ratio: geometric_mean(choices.iter().map(|c| c.ratio)),
+            regret: geometric_mean(choices.iter().map(Choice::regret)),
+            p_against_constant: None,
+            choices,
+            unavailable,
+        }
+    }
+}
+
+fn compare(rules: &mut [Rule]) {
+    let logs = |rule: &Rule| -> Vec<f64> { rule.choices.iter().map(|c| c.regret().ln()).collect() };
+    let Some(constant) = rules.iter().find(|r| r.rule == CONSTANT).map(logs) else { return };
+    for rule in rules.iter_mut().filter(|r| r.rule != CONSTANT && !r.choices.is_empty()) {
+        let differences: Vec<f64> = logs(rule).iter().zip(&constant).map(|(a, b)| a - b).collect();
+        rule.p_against_constant = sign_flip(&differences);
+    }
+}
+
+/// What can be chosen for a data set, and the other data sets.
+struct Candidates<'a> {
+    held: &'a SetSamples,
+    others: Vec<&'a SetSamples>,
+    /// Indices of the points that can be chosen, the smallest first.
+    points: Vec<usize>,
+}
+
+impl<'a> Candidates<'a> {
+    fn of(sets: &[&'a SetSamples], i: usize, family: &str) -> Self {
+        let held = sets[i];
+        let own = |p: &Point| p.family == family;
+        let most = held.points.iter().find(|p| own(p) && p.is_reference).map_or(u64::MAX, |p| p.params);
+        let points = (0..held.points.len()).filter(|&p| own(&held.points[p]) && held.points[p].params <= most);
+        let others = sets.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, s)| *s).collect();
+        Self { held, others, points: points.collect() }
+    }
+
+    /// The smallest for which `keeps`; the reference network, the largest, if there is none.
+    fn first(&self, keeps: impl Fn(usize) -> bool) -> Chosen {
+        let found = self.points.iter().copied().find(|&p| self.held.points[p].is_reference || keeps(p));
+        found.ok_or_else(|| "no network was measured".into())
+    }
+
+    fn oracle(&self, keep: f64) -> usize {
+        self.first(|p| self.held.points[p].retention() >= keep).unwrap_or(0)
+    }
+
+    fn choice(&self, point: usize, keep: f64) -> Choice {
+        let chosen = &self.held.points[point];
+        let oracle = self.held.points[self.oracle(keep)].params;
+        Choice {
+            data_set: self.held.name.clone(),
+            base_width: chosen.base_width,
+            depth: chosen.size.depth,
+            params: chosen.params,
+            retention: chosen.retention(),
+            kept: chosen.retention() >= keep,
+            fewer: self.held.full_params as f64 / chosen.params as f64,
+            oracle,
+            ratio: chosen.params as f64 / oracle as f64,
+        }
+    }
+
+    /// What a network kept on the other data sets; only if at least half of them have it.
+    fn kept_elsewhere(&self, point: usize) -> Vec<f64> {
+        let network = &self.held.points[point];
+        let of_set = |s: &&SetSamples| s.points.iter().find(|p| p.is_network(network)).map(Point::retention);
+        let kept: Vec<f64> = self.others.iter().filter_map(of_set).collect();
+        if 2 * kept.len() >= self.others.len() { kept } else { Vec::new() }
+    }
+
+    fn constant(&self, enough: impl Fn(&[f64]) -> bool) -> Chosen {
+        self.first(|p| {
+            let kept = self.kept_elsewhere(p);
+            !kept.is_empty() && enough(&kept)
+        })
+    }
+
+    fn paper(&self) -> Chosen {
+        let target = (self.held.full_params as f64 * PAPER_SHARE).ln();
+        let distance = |p: &usize| ((self.held.points[*p].params as f64).ln() - target).abs();
+        let uniform = |p: &usize| self.held.points[*p].is_uniform && self.held.points[*p].size.depth == self.depth();
+        let found = self.points.iter().copied().filter(uniform).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        found.ok_or_else(|| "no uniform network was measured".into())
+    }
+
+    fn depth(&self) -> usize {
+        let reference = self.points.iter().map(|&p| &self.held.points[p]).find(|p| p.is_reference);
+        reference.map_or(0, |p| p.size.depth)
+    }
+
+    fn lean(&self, keep: f64) -> Chosen {
+        let flat: Vec<usize> = self.points.iter().copied().filter(|&p| self.held.points[p].size.is_flat()).collect();
+        let good = |p: &usize| {
+            let kept = self.kept_elsewhere(*p);
+            !kept.is_empty() && kept.iter().all(|r| *r >= keep)
+        };
+        let found = flat.iter().copied().find(|p| good(p)).or(flat.last().copied());
+        found.ok_or_else(|| "no flat network was measured on every data set".into())
+    }
+
+    /// Khan, Naqvi and Meijering 2022 let the median spatial frequency choose the network. Here: a small and a large network, a
+    /// threshold and a direction; of those under which the most other data sets keep the share, the one with the fewest weights
+    /// (geometric mean).
+    fn median_frequency(&self, keep: f64) -> Chosen {
+        const NAME: &str = "median_frequency";
+        let missing = || format!("{NAME} was not measured on every data set");
+        let frequency = |s: &SetSamples| s.measures.get(NAME).copied();
+        let own = frequency(self.held).ok_or_else(missing)?;
+        let known = self.others.iter().map(|s| frequency(s)).collect::<Option<Vec<f64>>>().ok_or_else(missing)?;
+        let mut sorted = known.clone();
+        sorted.sort_by(f64::total_cmp);
+        let thresholds: Vec<f64> = sorted.windows(2).map(|w| 0.5 * (w[0] + w[1])).collect();
+        let found = |s: &SetSamples, p: usize| {
+            let network = &self.held.points[p];
+            s.points.iter().find(|o| o.is_network(network)).map(Point::retention)
+        };
+        let mut best: Option<(usize, f64, usize)> = None;
+        for &small in &self.points {
+            for &large in self.points.iter().filter(|&&l| l >= small) {
+                for (&threshold, high_is_large) in thresholds.iter().flat_map(|t| [(t, true), (t, false)]) {
+                    let pick = |f: f64| if (f > threshold) == high_is_large { large } else { small };
+                    let picks = || self.others.iter().zip(&known).map(|(s, f)| (*s, pick(*f)));
+                    let kept = picks().filter(|(s, p)| found(s, *p).is_some_and(|r| r >= keep)).count();
+                    let weights: f64 = picks().map(|(_, p)| (self.held.points[p].params as f64).ln()).sum();
+                    if best.is_none_or(|b| kept > b.0 || (kept == b.0 && weights < b.1 - 1e-9)) {
+                        best = Some((kept, weights, pick(own)));
+                    }
+                }
+            }
+        }
+        best.map(|b| b.2).ok_or_else(missing)
+    }
+
+    /// XTinyU-Net (arXiv 2605.09639): scores of the untrained networks, min-max normalised; going from large to small, the split where the
+    /// mean |difference| after minus the mean |difference| before is largest.
+    fn xtiny(&self) -> Chosen {
+        let missing = || "no scores.xtiny in the records".to_string();
+        let score = |p: &usize| self.held.points[*p].scores.get("xtiny").map(|s| (*p, *s));
+        let mut scored: Vec<(usize, f64)> = self.points.iter().filter_map(score).collect();
+        scored.reverse();
+        let values: Vec<f64> = scored.iter().map(|s| s.1).collect();
+        let index = turning_point(&values).ok_or_else(missing)?;
+        Ok(scored[index].0)
+    }
+}
+
+/// Index of the last score before the split; `None` with fewer than three scores or without any difference.
+fn turning_point(scores: &[f64]) -> Option<usize> {
+    let (low, high) = scores.iter().fold((f64::MAX, f64::MIN), |(l, h), &s| (l.min(s), h.max(s)));
+    if scores.len() < 3 || high <= low {
+        return None;
+    }
+    let steps: Vec<f64> = scores.windows(2).map(|w| (w[1] - w[0]).abs() / (high - low)).collect();
+    let mean = |s: &[f64]| s.iter().sum::<f64>() / s.len() as f64;
+    let rise = |i: &usize| mean(&steps[*i..]) - mean(&steps[..*i]);
+    (1..steps.len()).max_by(|a, b| rise(a).total_cmp(&rise(b)).then(b.cmp(a)))
+}
+
+/// The mean error of retention at the sizes chosen, where they are not the reference network; `None` when they all are.
+pub(crate) fn error_at_choices(
+    sets: &[&SetSamples],
+    family: &str,
+    predicted: &[Vec<f64>],
+    keep: f64,
+) -> Option<f64> {
+    let mut errors = Vec::new();
+    for (i, set) in sets.iter().enumerate() {
+        let candidates = Candidates::of(sets, i, family);
+        let at = |p: usize| predicted[i][p];
+        let Ok(chosen) = candidates.first(|p| at(p) >= keep - 1e-12) else { continue };
+        if !set.points[chosen].is_reference {
+            errors.push((set.points[chosen].retention() - at(chosen)).abs());
+        }
+    }
+    (!errors.is_empty()).then(|| errors.iter().sum::<f64>() / errors.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predict::samples::Samples;
+    use crate::predict::synthetic::{World, records};
+
+    fn samples() -> Samples {
+        Samples::of(&records(&World { sets: 6, effect: 0.8, ..World::default() })).unwrap()
+    }
+
+    fn truth(sets: &[&SetSamples]) -> Vec<Predicted> {
+        sets.iter().map(|s| s.points.iter().map(|p| (p.retention(), p.retention() - 0.02)).collect()).collect()
+    }
+
+    fn rule<'a>(decision: &'a Decision, name: &str) -> &'a Rule {
+        decision.rules.iter().find(|r| r.rule == name).unwrap()
+    }
+
+    #[test]
+    fn a_perfect_prediction_decides_as_the_oracle_does() {
+        let samples = samples();
+        let sets = samples.training(false);
+        let decision = Decision::of(&sets, "unet", &truth(&sets), 0.95);
+        let shipped = rule(&decision, "shipped");
+        assert_eq!((shipped.kept, shipped.regret), (6, Some(1.0)));
+        assert_eq!(shipped.choices, rule(&decision, "oracle").choices);
+        assert!(rule(&decision, "shipped_low").fewer.unwrap() <= shipped.fewer.unwrap());
+        assert!(rule(&decision, CONSTANT).regret.unwrap() > 1.0, "easy sets pay for the hard ones");
+        assert_eq!(rule(&decision, CONSTANT).kept, 5, "the hardest set is not among its others: {}", decision.table());
+    }
+
+    #[test]
+    fn savings_are_counted_from_base_width_64() {
+        let samples = samples();
+        let sets = samples.training(false);
+        let decision = Decision::of(&sets, "unet", &truth(&sets), 0.95);
+        let paper = &rule(&decision, "paper_uniform").choices[0];
+        assert_eq!((paper.base_width, paper.params), (8, 487_394), "31.0 M / 32 lies between widths 8 and 16");
+        assert!((paper.fewer - 31_044_354.0 / 487_394.0).abs() < 0.01, "{}", paper.fewer);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_absent_and_says_why() {
+        let samples = samples();
+        let sets = samples.training(false);
+        let decision = Decision::of(&sets, "unet", &truth(&sets), 0.95);
+        for (name, reason) in [("lean_unet", "flat"), ("xtiny", "scores.xtiny")] {
+            let absent = rule(&decision, name);
+            assert!(absent.unavailable.as_ref().unwrap().contains(reason) && absent.regret.is_none());
+        }
+    }
+
+    #[test]
+    fn the_median_frequency_divides_two_sizes_when_it_is_the_complexity() {
+        let samples = samples();
+        let sets = samples.training(false);
+        let decision = Decision::of(&sets, "unet", &truth(&sets), 0.95);
+        let by_frequency = rule(&decision, "median_frequency");
+        assert!(by_frequency.regret.unwrap() < rule(&decision, CONSTANT).regret.unwrap(), "{}", decision.table());
+    }
+
+    #[test]
+    fn the_turning_point_is_before_the_steep_part() {
+        assert_eq!(turning_point(&[1.0, 0.98, 0.96, 0.5, 0.0]), Some(2));
+        assert_eq!(turning_point(&[1.0, 1.0, 1.0]), None);
+        assert_eq!(turning_point(&[1.0, 0.0]), None);
+    }
+}
