@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use segfit::files::{read_json, write_atomically, write_json};
-use segfit::predict::{DatasetPath, Manifest, CheckOptions, Mapping, Record, Sweep, check_with, collect};
+use segfit::predict::{CheckOptions, DatasetPath, Manifest, Mapping, Record, Sweep, check_with, collect};
 use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
 
 use crate::context::Global;

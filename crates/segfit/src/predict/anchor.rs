@@ -34,24 +34,19 @@ pub(crate) struct Anchored {
 impl Anchored {
     /// For an anchor at `anchor` whose logit Dice was `surprise` above the prediction. Retention, and Dice, keep their
     /// predictions and intervals when anchoring does not make the intervals narrower on the data sets left out.
-    pub(crate) fn new(
-        residuals: &[Residual],
-        grid: &Grid,
-        anchor: &Spot,
-        surprise: f64,
-        plain: &HalfWidths,
-    ) -> Self {
+    pub(crate) fn new(residuals: &[Residual], grid: &Grid, anchor: &Spot, surprise: f64, plain: &HalfWidths) -> Self {
         let sets = residuals.iter().map(|r| r.set + 1).max().unwrap_or(0);
         let at_anchor: Vec<Option<f64>> = (0..sets).map(|s| error_at(residuals, s, anchor, |r| r.logit)).collect();
         let slope = |error: fn(&Residual) -> f64, spot: &Spot, without: Option<usize>| {
-            let pairs = (0..sets).filter(|s| Some(*s) != without).filter_map(|s| {
-                Some((error_at(residuals, s, spot, error)?, at_anchor[s]?))
-            });
+            let pairs = (0..sets)
+                .filter(|s| Some(*s) != without)
+                .filter_map(|s| Some((error_at(residuals, s, spot, error)?, at_anchor[s]?)));
             shrunk_slope(&pairs.collect::<Vec<_>>())
         };
         let adjusted = |r: &Residual| {
             let seen = at_anchor[r.set].unwrap_or(0.0);
-            let retention = if r.is_reference { 0.0 } else { r.retention - slope(|r| r.retention, &r.spot, Some(r.set)) * seen };
+            let retention =
+                if r.is_reference { 0.0 } else { r.retention - slope(|r| r.retention, &r.spot, Some(r.set)) * seen };
             Residual { retention, logit: r.logit - slope(|r| r.logit, &r.spot, Some(r.set)) * seen, ..*r }
         };
         let adjusted: Vec<Residual> = residuals.iter().map(adjusted).collect();

@@ -96,9 +96,8 @@ impl Grid {
         let most = |k: &Knot| knots.iter().filter(|o| alike(&o.0, k)).map(|o| o.0.sets).max().unwrap_or(0);
         let is_knot = |k: &&(Knot, bool)| (k.1 || !enough_uniform(&k.0)) && 2 * k.0.sets >= most(&k.0);
         grid.knots = knots.iter().filter(is_knot).map(|k| k.0).collect();
-        grid.knots.sort_by(|a, b| {
-            (a.family, a.depth).cmp(&(b.family, b.depth)).then(a.log2_width.total_cmp(&b.log2_width))
-        });
+        grid.knots
+            .sort_by(|a, b| (a.family, a.depth).cmp(&(b.family, b.depth)).then(a.log2_width.total_cmp(&b.log2_width)));
         grid
     }
 

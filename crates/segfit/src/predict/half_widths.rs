@@ -194,9 +194,8 @@ mod tests {
             estimate,
         };
         // Nine sets; set 8 errs by .3 at one size, the others by .1 everywhere.
-        let list: Vec<Residual> = (0..9)
-            .flat_map(|s| [residual(s, 0, 0.1), residual(s, 1, if s == 8 { -0.3 } else { 0.1 })])
-            .collect();
+        let list: Vec<Residual> =
+            (0..9).flat_map(|s| [residual(s, 0, 0.1), residual(s, 1, if s == 8 { -0.3 } else { 0.1 })]).collect();
         let widths = HalfWidths::of(&list, &grid);
         assert_eq!(widths.retention.unit, Unit::Plain, "all estimates are alike, the first unit stays");
         let half = widths.retention.at(&grid, &grid.knots[1].spot(), &estimate);

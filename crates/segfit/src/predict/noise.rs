@@ -102,7 +102,8 @@ impl Noise {
             }
             (degrees > 0.0).then(|| f64::sqrt(sum / degrees))
         };
-        let spreads = |of: fn(&SourceSpread) -> f64| root_mean_square(inner().filter_map(|p| p.spread.as_ref().map(of)));
+        let spreads =
+            |of: fn(&SourceSpread) -> f64| root_mean_square(inner().filter_map(|p| p.spread.as_ref().map(of)));
         Self {
             seed_sd_dice: pooled(|_| 1.0, points().collect()),
             seed_sd_retention: pooled(|p| 1.0 / p.reference_dice, inner().collect()),

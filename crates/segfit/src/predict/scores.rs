@@ -239,7 +239,17 @@ fn number(value: Option<f64>, digits: usize) -> String {
 
 fn table_of(models: &[ModelScore], sets: usize) -> String {
     let heading = [
-        "model", "MAE", "w >= 2", "chosen", "Dice", "Dice w >= 2", "tau sets", "tau shapes", "coverage", "sets inside", "width",
+        "model",
+        "MAE",
+        "w >= 2",
+        "chosen",
+        "Dice",
+        "Dice w >= 2",
+        "tau sets",
+        "tau shapes",
+        "coverage",
+        "sets inside",
+        "width",
     ];
     let mut rows = vec![heading.map(String::from).to_vec()];
     for m in models {

@@ -69,9 +69,8 @@ fn flips(values: &[f64]) -> Option<f64> {
     }
     let seen = values.iter().sum::<f64>().abs();
     let assignments = 1_u32 << values.len();
-    let sum = |signs: u32| -> f64 {
-        values.iter().enumerate().map(|(i, v)| if signs >> i & 1 == 1 { -v } else { *v }).sum()
-    };
+    let sum =
+        |signs: u32| -> f64 { values.iter().enumerate().map(|(i, v)| if signs >> i & 1 == 1 { -v } else { *v }).sum() };
     let tolerance = 1e-12 * values.iter().map(|v| v.abs()).sum::<f64>();
     let extreme = (0..assignments).filter(|&signs| sum(signs).abs() >= seen - tolerance).count();
     Some(extreme as f64 / f64::from(assignments))

@@ -32,7 +32,7 @@ pub(crate) struct Deficit {
 
 impl Deficit {
     /// # Errors
-    /// When there is no measure that all data sets have.
+    /// When there is none of the fixed measures that all data sets have. (Without any measure to select, the mean remains.)
     pub(crate) fn fit(sets: &[&SetSamples], grid: &Grid, features: Features) -> Result<Self> {
         let names: Vec<&str> = match features {
             Features::Fixed => FEATURES.to_vec(),
@@ -41,7 +41,7 @@ impl Deficit {
             }
         };
         let problem = Problem::new(sets, grid, &names);
-        if problem.features.is_empty() {
+        if problem.features.is_empty() && features == Features::Fixed {
             let reason = format!("the regression needs one of the measures {}", names.join(", "));
             return Err(Error::Calibration { reason });
         }

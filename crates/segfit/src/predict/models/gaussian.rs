@@ -94,9 +94,7 @@ impl Model for Gaussian {
             let terms = self.points.iter().map(|&(set, t, weight)| alike[set] * along(tilt - t) * weight);
             self.variance * terms.sum::<f64>()
         };
-        let curve = grid.curve(at, |i, knot| {
-            1.0 - (self.log_deficit[i] + shift(self.centre - knot.log2_width)).exp()
-        });
+        let curve = grid.curve(at, |i, knot| 1.0 - (self.log_deficit[i] + shift(self.centre - knot.log2_width)).exp());
         (1.0 - (1.0 - curve.at(at.log2_width)) * of.stake).max(0.0)
     }
 
