@@ -50,21 +50,3 @@ pub use size::{Cell, Place, Side, SizeFeatures, places};
 
 /// Mean over the training images of each complexity measure, by name, for example `jpeg` or `survival@1/4`.
 pub type Measures = BTreeMap<String, f64>;
-
-#[cfg(test)]
-mod tmp_write {
-    #[test]
-    fn tmp_writes_the_mapping() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../calibration");
-        let found = super::collect(&[root.join("records.jsonl")]).unwrap();
-        let check = super::check(&found.records).unwrap();
-        let text = format!(
-            "{}\n{}",
-            check.table(),
-            check.models.iter().map(|m| format!("{} {:?}\n", m.model, m.mae_by_set)).collect::<String>()
-        );
-        std::fs::write("/tmp/check.txt", text).unwrap();
-        std::fs::write("/tmp/check.json", serde_json::to_string_pretty(&check).unwrap()).unwrap();
-        super::Mapping::fit(&found.records).unwrap().write(std::path::Path::new("/tmp/mapping.json")).unwrap();
-    }
-}
