@@ -6,6 +6,7 @@ mod context;
 mod data_options;
 mod failure;
 mod interrupt;
+mod lineage_options;
 mod network_options;
 mod precision_options;
 mod subject;

@@ -9,6 +9,7 @@ use segfit::network::NetworkSpec;
 use segfit::recipe::Recipe;
 use segfit_engine::backend::Backend;
 use segfit_engine::experiment::{ATTEMPTS, Attempt, attempt, attempt_seed};
+use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
 use segfit_engine::run_folder::RunFolder;
 use segfit_engine::trainer::{Outcome, Progress, TrainOptions};
@@ -34,6 +35,8 @@ pub struct Training<'a> {
     pub folder: &'a Path,
     /// Stop when the validation Dice has not risen for this many reports.
     pub patience: Option<usize>,
+    /// What is taken over from earlier trainings.
+    pub lineage: &'a Lineage,
     /// Words in front of the progress bar.
     pub title: &'a str,
 }
@@ -85,17 +88,28 @@ fn one_attempt(
     number: u32,
     global: &Global,
 ) -> Result<(RunFolder, Attempt)> {
-    let Training { network, recipe, dataset, material, folder, title, .. } = *training;
+    let Training { network, recipe, dataset, material, folder, lineage, title, .. } = *training;
+    let steps = recipe.steps_for(network.base_width);
     let seed = attempt_seed(training.seed, number);
-    let run = RunFolder::create(folder, network, recipe, dataset, &material.normalisation, &backend.name(), seed)?;
+    let run = RunFolder::create(
+        folder,
+        network,
+        recipe,
+        dataset,
+        &material.normalisation,
+        &backend.name(),
+        seed,
+        lineage.record(),
+    )?;
     let options = TrainOptions {
         seed,
         folder: Some(folder.to_path_buf()),
         run: run.info.id.clone(),
-        report_every: (recipe.steps / 20).max(1),
+        report_every: (steps / 20).max(1),
         patience: training.patience,
+        lineage: lineage.clone(),
     };
-    let bar = global.bar(recipe.steps, title);
+    let bar = global.bar(steps, title);
     let mut show = |p: &Progress| {
         bar.set_position(p.step as u64);
         let dice = p.validation_dice.map(|d| format!(", validation Dice {d:.3}")).unwrap_or_default();

@@ -327,6 +327,47 @@ fn layers_add_up_to_the_cost_and_a_narrowed_network_comes_back() {
 }
 
 #[test]
+fn every_listed_family_is_shown_and_costed() {
+    let lab = Lab::empty();
+    let list = lab.json(&["network", "list"]);
+    let families = list["families"].as_array().unwrap();
+    assert_eq!(families.len(), 10);
+    for family in families {
+        let options = ["--network", family["name"].as_str().unwrap(), "--width", "6", "--size", "32"];
+        let shown = lab.json(&[&["network", "show"][..], &options].concat());
+        let cost = lab.json(&[&["network", "cost"][..], &options].concat());
+        assert_eq!((&shown["params"], &shown["macs"]), (&cost["params"], &cost["macs"]), "{family}");
+        assert!(cost["peak_activation_bytes"].as_u64().unwrap() > 0 && family["paper"].is_string());
+    }
+}
+
+#[test]
+fn groups_are_narrowed_by_patterns_and_rounded() {
+    let lab = Lab::empty();
+    let narrow = ["--network", "attention_unet", "--width", "20", "--depth", "2", "--multiplier", "0.5"];
+    let patterns = ["--divisor", "4", "--widths", "dec*=7,dec1=5", "--multipliers", "att*=1"];
+    let widths = lab.json(&[&["network", "cost"][..], &narrow, &patterns].concat())["widths"].clone();
+    assert_eq!((&widths["dec0"], &widths["dec1"]), (&7.into(), &5.into()));
+    assert_eq!((&widths["enc0"], &widths["enc1"], &widths["att1"]), (&12.into(), &20.into(), &20.into()));
+    let supervised = ["network", "show", "--width", "2", "--deep-supervision"];
+    let shown = lab.json(&supervised);
+    let layers = shown["layers"].as_array().unwrap();
+    assert!(layers.iter().any(|l| l["training_only"] == true && l["groups"][0] == "classes"));
+    assert_eq!(shown["params"], 30_998, "heads that only training uses do not count");
+}
+
+#[test]
+fn other_families_are_predicted_and_planned_as_extrapolations() {
+    let lab = Lab::new();
+    let options = ["data", "--size", "32", "--network", "resunet", "--width", "4", "--depth", "2"];
+    let curve = lab.json(&[&["predict"][..], &options].concat());
+    assert!(curve["family"] == "resunet" && curve["full"]["extrapolated"] == true);
+    assert!(curve["reasons"].to_string().contains("family resunet"), "{}", curve["reasons"]);
+    let plan = lab.json(&[&["plan", "--max-params", "20k", "--dry-run"][..], &options].concat());
+    assert!(plan["predicted"]["extrapolated"] == true && plan["network"]["params"].as_u64().unwrap() <= 20_000);
+}
+
+#[test]
 fn networks_that_cannot_be_are_refused_by_name() {
     let lab = Lab::empty();
     let cost = |options: &[&str]| lab.run(&[&["network", "cost"][..], options].concat());
@@ -334,6 +375,8 @@ fn networks_that_cannot_be_are_refused_by_name() {
     refused(&cost(&["--widths", "enc9=4"]), &["--widths", "enc0", "enc9"]);
     refused(&cost(&["--multiplier", "0"]), &["--multiplier"]);
     refused(&cost(&["--depth", "20"]), &["--depth", "1 to 6", "20"]);
+    refused(&cost(&["--growth", "4"]), &["--growth", "unet"]);
+    refused(&cost(&["--norm", "layer"]), &["--norm", "instance"]);
     refused(&cost(&["--network", "missing.json"]), &["missing.json", "hint:"]);
     std::fs::write(lab.path("broken.json"), "{\"format\": \"segfit-network/1\"").unwrap();
     refused(&cost(&["--network", "broken.json"]), &["broken.json", "segfit-network/1", "hint:"]);

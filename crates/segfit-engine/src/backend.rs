@@ -8,7 +8,7 @@ use segfit::recipe::LossKind;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::loss::LossValue;
+use crate::loss::{LossValue, SoftTargets};
 use crate::state::{State, Weights};
 
 /// How parameters are changed.
@@ -26,13 +26,15 @@ pub enum Optimiser {
 /// What a training executor optimises, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainingSpec {
-    /// The loss.
+    /// The loss of every head.
     pub loss: LossKind,
     /// The optimiser.
     pub optimiser: Optimiser,
     /// Decay of the moving average of the weights per step, in [0, 1). In step t it is at most (1 + t) / (10 + t). With 0 the
     /// average is the weights, and no memory is spent on it.
     pub average_decay: f32,
+    /// What dropout draws from, together with the step and the layer.
+    pub seed: u64,
 }
 
 /// The numbers that inference computes with.
@@ -149,11 +151,19 @@ pub trait Executor: Send {
     /// When the lengths do not fit, or the executor was compiled for training.
     fn infer(&mut self, images: &[f32], logits: &mut Vec<f32>) -> Result<()>;
 
-    /// One optimiser step on `images` and class indices `targets` `[batch][height][width]`; the loss before the step.
+    /// One optimiser step on `images` and class indices `targets` `[batch][height][width]`, and on a teacher's soft targets
+    /// for the output where there are some; the loss of the output before the step. Auxiliary heads add their weighted
+    /// losses to what is minimised, not to what is returned.
     ///
     /// # Errors
     /// When the lengths do not fit, or the executor was compiled for inference.
-    fn train_step(&mut self, images: &[f32], targets: &[u8], learning_rate: f32) -> Result<LossValue>;
+    fn train_step(
+        &mut self,
+        images: &[f32],
+        targets: &[u8],
+        teacher: Option<SoftTargets<'_>>,
+        learning_rate: f32,
+    ) -> Result<LossValue>;
 
     /// Replaces parameters, averages and optimiser state of a training executor.
     ///

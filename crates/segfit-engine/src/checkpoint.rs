@@ -171,10 +171,11 @@ fn collect(
 mod tests {
     use super::*;
     use crate::initialise::initialise;
-    use segfit::network::families::{UnetOptions, unet};
+    use segfit::network::families::{self, unet};
 
     fn network(base_width: usize) -> NetworkSpec {
-        unet(&UnetOptions { in_channels: 1, classes: 2, base_width, depth: 1 }).unwrap()
+        unet(&families::Options { in_channels: 1, classes: 2, base_width, depth: 1, ..families::Options::default() })
+            .unwrap()
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::state::{ParameterLayout, Weights};
 
 const PURPOSE: u64 = 0x0077_6569_6768_7473;
 
-/// Weights drawn from N(0, 2 / fan-in) (He et al. 2015), biases and shifts 0, scales 1, running means 0, variances 1.
+/// Weights drawn from N(0, 2 / fan-in) (He et al. 2015), biases and shifts 0, scales 1, slopes of
+/// PReLU 0.25 (as PyTorch), running means 0, variances 1.
 ///
 /// [`segfit::network::Parameter::fan_in`] says what the fan-in is. Every parameter has a
 /// random stream of its own, named by `seed` and its position.
@@ -40,11 +41,18 @@ pub fn initialise(spec: &NetworkSpec, seed: u64) -> Result<Weights> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use segfit::network::families::{UnetOptions, unet};
+    use segfit::network::families::{self, unet};
 
     #[test]
     fn weights_have_he_s_deviation_and_depend_on_the_seed_alone() {
-        let spec = unet(&UnetOptions { in_channels: 3, classes: 2, base_width: 16, depth: 2 }).unwrap();
+        let spec = unet(&families::Options {
+            in_channels: 3,
+            classes: 2,
+            base_width: 16,
+            depth: 2,
+            ..families::Options::default()
+        })
+        .unwrap();
         let layout = ParameterLayout::new(&spec).unwrap();
         let weights = initialise(&spec, 1).unwrap();
         assert_eq!(weights, initialise(&spec, 1).unwrap());

@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod error;
 pub mod experiment;
 pub mod initialise;
+pub mod lineage;
 pub mod loss;
 pub mod material;
 pub mod optimiser;
@@ -19,6 +20,7 @@ pub mod run_folder;
 pub mod run_log;
 pub mod segmenter;
 pub mod state;
+mod teaching;
 pub mod trainer;
 
 pub use error::{Error, Result};

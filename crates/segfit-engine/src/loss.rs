@@ -9,6 +9,10 @@
 
 use segfit::recipe::LossKind;
 
+mod distillation;
+
+pub use distillation::{SoftTargets, distil};
+
 use crate::cpu::kernels::loss_rows::{
     MAX_CLASSES, PlaneRows, Sums, classify_rows, logistic_gradient_rows, logistic_sums, softmax_gradient_rows,
     softmax_sums,
@@ -28,7 +32,7 @@ pub struct LossOptions {
 /// A loss and its two summands; smaller is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossValue {
-    /// Cross-entropy + Dice loss.
+    /// Cross-entropy + Dice loss; with a teacher, its share and the teacher's.
     pub total: f64,
     /// Mean cross-entropy in nats.
     pub cross_entropy: f64,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::load_weights;
 use crate::error::{Error, Result};
+use crate::lineage::LineageRecord;
 use crate::state::Weights;
 
 /// `format` of `run.json`.
@@ -22,7 +23,7 @@ pub struct RunInfo {
     pub format: String,
     /// Version of segfit.
     pub version: String,
-    /// Hash of network, recipe, data and seed; a checkpoint belongs to one such.
+    /// Hash of network, recipe, data, seed and lineage; a checkpoint belongs to one such.
     pub id: String,
     /// Device, for example `cpu/avx512`.
     pub engine: String,
@@ -38,6 +39,9 @@ pub struct RunInfo {
     pub recipe: Recipe,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
+    /// What was taken over from earlier trainings.
+    #[serde(default, skip_serializing_if = "LineageRecord::is_empty")]
+    pub lineage: LineageRecord,
 }
 
 /// A run on disk.
@@ -46,7 +50,7 @@ pub struct RunFolder {
     pub path: PathBuf,
     /// `run.json`.
     pub info: RunInfo,
-    /// `network.json`.
+    /// The network: of a run that is opened, what is deployed; `network.json` has the auxiliary heads too.
     pub network: NetworkSpec,
 }
 
@@ -63,11 +67,12 @@ impl RunFolder {
         normalisation: &Normalisation,
         engine: &str,
         seed: u64,
+        lineage: LineageRecord,
     ) -> Result<Self> {
         let info = RunInfo {
             format: RUN_FORMAT.into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            id: identity(network, recipe, &dataset.fingerprint, seed),
+            id: identity(network, recipe, &dataset.fingerprint, seed, &lineage),
             engine: engine.into(),
             dataset: dataset.name.clone(),
             fingerprint: dataset.fingerprint.clone(),
@@ -75,6 +80,7 @@ impl RunFolder {
             normalisation: normalisation.clone(),
             recipe: recipe.clone(),
             seed,
+            lineage,
         };
         std::fs::create_dir_all(path).map_err(|source| segfit::Error::Io { path: path.into(), source })?;
         let file = path.join("run.json");
@@ -83,7 +89,9 @@ impl RunFolder {
             if found.id != info.id {
                 return Err(Error::Checkpoint {
                     path: path.into(),
-                    expected: "an empty folder or one of the same network, recipe, data and seed".into(),
+                    expected:
+                        "an empty folder or one of the same network, recipe, data and seed, initial weights and teacher"
+                            .into(),
                     got: format!("a run on {} with seed {}", found.dataset, found.seed),
                 });
             }
@@ -94,7 +102,7 @@ impl RunFolder {
         Ok(Self { path: path.into(), info, network: network.clone() })
     }
 
-    /// Opens a run to evaluate or segment with it.
+    /// Opens a run to evaluate or segment with it, without its auxiliary heads.
     ///
     /// # Errors
     /// When a file is missing or damaged.
@@ -102,10 +110,10 @@ impl RunFolder {
         let info = read_json(&path.join("run.json"), RUN_FORMAT)?;
         let network: NetworkSpec = read_json(&path.join("network.json"), NETWORK_FORMAT)?;
         network.validate()?;
-        Ok(Self { path: path.into(), info, network })
+        Ok(Self { path: path.into(), info, network: network.without_auxiliary() })
     }
 
-    /// The trained (averaged) weights.
+    /// The trained (averaged) weights of [`Self::network`], found by their names.
     ///
     /// # Errors
     /// When the training has not finished or the file does not fit the network.
@@ -124,7 +132,10 @@ impl RunFolder {
     }
 }
 
-fn identity(network: &NetworkSpec, recipe: &Recipe, fingerprint: &str, seed: u64) -> String {
-    let text = serde_json::to_string(&(network, recipe, fingerprint, seed)).expect("plain data is JSON");
+fn identity(network: &NetworkSpec, recipe: &Recipe, fingerprint: &str, seed: u64, lineage: &LineageRecord) -> String {
+    let mut text = serde_json::to_string(&(network, recipe, fingerprint, seed)).expect("plain data is JSON");
+    if !lineage.is_empty() {
+        text += &serde_json::to_string(&lineage.identity()).expect("plain data is JSON");
+    }
     blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
 }

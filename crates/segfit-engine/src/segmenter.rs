@@ -348,7 +348,7 @@ mod tests {
     use super::*;
     use crate::cpu::CpuBackend;
     use crate::initialise::initialise;
-    use segfit::network::families::{UnetOptions, unet};
+    use segfit::network::families::{self, unet};
     use segfit::random::Stream;
 
     #[test]
@@ -385,7 +385,14 @@ mod tests {
 
     #[test]
     fn few_executors_are_kept_and_the_result_does_not_depend_on_it() {
-        let spec = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 1 }).unwrap();
+        let spec = unet(&families::Options {
+            in_channels: 1,
+            classes: 2,
+            base_width: 1,
+            depth: 1,
+            ..families::Options::default()
+        })
+        .unwrap();
         let backend = CpuBackend::detect();
         let normalisation = Normalisation { mean: vec![0.5], std: vec![0.3] };
         let input = InputSpec { mode: InputMode::Patch, size: 8 };
@@ -400,7 +407,14 @@ mod tests {
 
     #[test]
     fn low_precision_gives_nearly_the_same_probabilities() {
-        let spec = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 4, depth: 2 }).unwrap();
+        let spec = unet(&families::Options {
+            in_channels: 1,
+            classes: 2,
+            base_width: 4,
+            depth: 2,
+            ..families::Options::default()
+        })
+        .unwrap();
         let backend = CpuBackend::detect();
         let normalisation = Normalisation { mean: vec![0.5], std: vec![0.3] };
         let input = InputSpec { mode: InputMode::Patch, size: 16 };
@@ -428,7 +442,14 @@ mod tests {
 
     #[test]
     fn odd_sizes_are_padded_and_cropped_and_probabilities_sum_to_one() {
-        let spec = unet(&UnetOptions { in_channels: 1, classes: 3, base_width: 2, depth: 2 }).unwrap();
+        let spec = unet(&families::Options {
+            in_channels: 1,
+            classes: 3,
+            base_width: 2,
+            depth: 2,
+            ..families::Options::default()
+        })
+        .unwrap();
         let backend = CpuBackend::detect();
         let weights = initialise(&spec, 3).unwrap();
         let normalisation = Normalisation { mean: vec![0.5], std: vec![0.3] };

@@ -1,9 +1,10 @@
 //! Host-side values of a network: parameters, running statistics, their moving averages and the optimiser's moments.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use segfit::Result;
 use segfit::network::{NetworkSpec, Parameter, ParameterKind};
+use segfit::{Error, Result};
 
 /// Where each parameter lies in the flat vectors of a [`State`].
 #[derive(Clone, Debug)]
@@ -24,7 +25,15 @@ impl ParameterLayout {
     /// # Errors
     /// When the network does not fit together.
     pub fn new(spec: &NetworkSpec) -> Result<Self> {
-        let parameters = spec.parameters()?;
+        Ok(Self::of(spec.parameters()?))
+    }
+
+    /// The same for the parameters of some layers only.
+    pub(crate) fn of_layers(&self, layers: &[usize]) -> Self {
+        Self::of(self.parameters.iter().filter(|p| layers.contains(&p.layer)).cloned().collect())
+    }
+
+    fn of(parameters: Vec<Parameter>) -> Self {
         let (mut trained_len, mut running_len) = (0, 0);
         let ranges = parameters
             .iter()
@@ -35,7 +44,7 @@ impl ParameterLayout {
                 start..*end
             })
             .collect();
-        Ok(Self { parameters, ranges, trained_len, running_len })
+        Self { parameters, ranges, trained_len, running_len }
     }
 
     /// Range of a layer's parameter of one kind.
@@ -45,7 +54,8 @@ impl ParameterLayout {
         Some(self.ranges[index].clone())
     }
 
-    /// The ranges of `trained` that weight decay applies to: convolution weights, no biases, scales or shifts.
+    /// The ranges of `trained` that weight decay applies to: convolution weights, no biases, scales, shifts
+    /// or slopes.
     #[must_use]
     pub fn decayed(&self) -> Vec<Range<usize>> {
         let all = self.parameters.iter().zip(&self.ranges);
@@ -79,6 +89,47 @@ pub struct Weights {
     pub trained: Vec<f32>,
     /// Running means and variances.
     pub running: Vec<f32>,
+}
+
+impl Weights {
+    /// The weights of the network `to`, taken by name from these, which are those of `from`: what is deployed of a network
+    /// that was trained with auxiliary heads.
+    ///
+    /// # Errors
+    /// [`Error::Network`] with the first parameter of `to` that `from` lacks or has in another shape; [`Error::Option`] when the
+    /// weights do not belong to `from`.
+    pub fn select(&self, from: &NetworkSpec, to: &NetworkSpec) -> Result<Self> {
+        self.between(&ParameterLayout::new(from)?, &ParameterLayout::new(to)?)
+    }
+
+    /// As [`Self::select`], from one layout to another.
+    pub(crate) fn between(&self, from: &ParameterLayout, to: &ParameterLayout) -> Result<Self> {
+        let (got, expected) = ((self.trained.len(), self.running.len()), (from.trained_len, from.running_len));
+        if got != expected {
+            return Err(Error::Option {
+                what: "weights".into(),
+                expected: format!("{} trained values and {} running statistics", expected.0, expected.1),
+                got: format!("{} and {}", got.0, got.1),
+            });
+        }
+        let all = from.parameters.iter().zip(&from.ranges);
+        let named: HashMap<&str, _> = all.map(|(p, range)| (p.name.as_str(), (p, range.clone()))).collect();
+        let mut selected = Self { trained: Vec::with_capacity(to.trained_len), running: Vec::new() };
+        for wanted in &to.parameters {
+            let found =
+                named.get(wanted.name.as_str()).filter(|(p, _)| p.shape == wanted.shape && p.kind == wanted.kind);
+            let (parameter, range) = found.ok_or_else(|| {
+                let reason = format!("no weights of shape {:?} are called {}", wanted.shape, wanted.name);
+                Error::Network { layer: wanted.name.clone(), reason }
+            })?;
+            let (values, into) = match parameter.kind.is_trained() {
+                true => (&self.trained, &mut selected.trained),
+                false => (&self.running, &mut selected.running),
+            };
+            into.extend_from_slice(&values[range.clone()]);
+        }
+        Ok(selected)
+    }
 }
 
 impl State {

@@ -15,10 +15,12 @@ use crate::check::check;
 use crate::checkpoint::{load_checkpoint, save_checkpoint, save_weights};
 use crate::error::{Error, Result};
 use crate::initialise::initialise;
+use crate::lineage::Lineage;
 use crate::optimiser::learning_rate;
 use crate::run_log::{LogLine, RunLog};
 use crate::segmenter::Segmenter;
 use crate::state::{State, Weights};
+use crate::teaching::Teaching;
 
 /// What is trained on; images are at the network's scale and not normalised.
 pub struct TrainingData<'a> {
@@ -33,7 +35,7 @@ pub struct TrainingData<'a> {
 /// How a training is run.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
-    /// Decides initial weights, order and augmentation.
+    /// Decides initial weights, order, augmentation and dropout.
     pub seed: u64,
     /// Where logs and checkpoints go; nothing is written without it.
     pub folder: Option<PathBuf>,
@@ -43,6 +45,8 @@ pub struct TrainOptions {
     pub report_every: usize,
     /// Stop when the validation Dice has not risen for this many reports; needs validation images.
     pub patience: Option<usize>,
+    /// What is taken over from earlier trainings.
+    pub lineage: Lineage,
 }
 
 /// What is reported while training.
@@ -86,11 +90,14 @@ pub struct Trained {
     pub steps_here: usize,
     /// Validation Dice at the last report.
     pub validation_dice: Option<f64>,
-    /// Bytes that the training executor held.
+    /// Bytes that the training executor held, and the teacher's with its logits.
     pub bytes: u64,
 }
 
 /// Trains `spec` by `recipe`, from the folder's checkpoint where there is one.
+///
+/// Auxiliary heads are trained with the output and have their weights in all files; the loss that is reported is the
+/// output's, and the validation Dice is that of the deployed network.
 ///
 /// `progress` is called after every step; when it returns false the training saves and stops. Files in the folder:
 /// `checkpoint.safetensors`, `weights.safetensors` (the average, at the end), `best.safetensors` (the average with the
@@ -129,7 +136,7 @@ pub fn train(
         seconds: start.elapsed().as_secs_f64(),
         steps_here: state.step - first,
         validation_dice: run.dice.last().copied(),
-        bytes: run.executor.bytes(),
+        bytes: run.executor.bytes() + run.teaching.as_ref().map_or(0, Teaching::bytes),
     })
 }
 
@@ -143,6 +150,7 @@ struct Run<'a> {
     spec: &'a NetworkSpec,
     options: &'a TrainOptions,
     executor: Box<dyn Executor>,
+    teaching: Option<Teaching>,
     segmenter: Segmenter<'a>,
     batches: Batches<'a>,
     log: Option<RunLog>,
@@ -172,12 +180,18 @@ impl<'a> Run<'a> {
             loss: recipe.loss,
             optimiser: Optimiser::AdamW { weight_decay: recipe.weight_decay },
             average_decay: recipe.ema,
+            seed: options.seed,
         };
         let mut executor = backend.compile(spec, schedule, Some(training))?;
+        let teacher = options.lineage.teacher.as_ref();
+        let teaching = teacher.map(|t| Teaching::new(backend, t, spec, recipe, data.normalisation)).transpose()?;
         let checkpoint = options.folder.as_deref().map(checkpoint_path).filter(|path| path.exists());
         let state = match &checkpoint {
             Some(path) => load_checkpoint(path, spec, &options.run)?,
-            None => State::fresh(initialise(spec, options.seed)?),
+            None => State::fresh(match &options.lineage.init {
+                Some(init) => init.weights.clone(),
+                None => initialise(spec, options.seed)?,
+            }),
         };
         let (log, lines) = match options.folder.as_deref() {
             Some(folder) => (Some(RunLog::open(folder, state.step)?), RunLog::lines(folder)?),
@@ -190,6 +204,7 @@ impl<'a> Run<'a> {
             spec,
             options,
             executor,
+            teaching,
             segmenter: segmenter.with_loss(recipe.loss),
             batches: Batches::new(data.train, data.normalisation, recipe, options.seed),
             log,
@@ -209,16 +224,19 @@ impl<'a> Run<'a> {
         progress: &mut dyn FnMut(&Progress) -> bool,
     ) -> Result<Outcome> {
         let peak = recipe.peak_learning_rate(self.spec.base_width);
+        let steps = recipe.steps_for(self.spec.base_width);
         let (mut sum, mut count) = (0.0, 0_u32);
         // A run that was interrupted just when it would have stopped, or had stopped, stops again.
-        if self.first_step < recipe.steps && self.has_stopped_rising() {
+        if self.first_step < steps && self.has_stopped_rising() {
             return Ok(Outcome::StoppedEarly);
         }
-        for step in self.first_step..recipe.steps {
-            let (done, last) = (step + 1, step + 1 == recipe.steps);
-            let rate = learning_rate(step, recipe.steps, recipe.warmup, peak);
+        for step in self.first_step..steps {
+            let (done, last) = (step + 1, step + 1 == steps);
+            let rate = learning_rate(step, steps, recipe.warmup, peak);
             self.batches.fill(step);
-            self.loss = self.executor.train_step(&self.batches.images, &self.batches.targets, rate)?.total;
+            let Batches { images, targets, .. } = &self.batches;
+            let soft = self.teaching.as_mut().map(|teaching| teaching.soft_targets(images)).transpose()?;
+            self.loss = self.executor.train_step(images, targets, soft, rate)?.total;
             if !self.loss.is_finite() {
                 return Err(Error::Diverged { step: done, loss: self.loss });
             }
@@ -230,7 +248,7 @@ impl<'a> Run<'a> {
                 self.report(validation, done, rate, start)?;
             }
             let (loss, validation_dice) = (self.loss, self.dice.last().copied());
-            if !progress(&Progress { step: done, steps: recipe.steps, loss, validation_dice }) && !last {
+            if !progress(&Progress { step: done, steps, loss, validation_dice }) && !last {
                 return Ok(Outcome::Interrupted);
             }
             if report && !last && self.has_stopped_rising() {

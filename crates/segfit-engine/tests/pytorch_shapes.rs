@@ -1,9 +1,10 @@
 //! A training step of a network with every form of convolution against PyTorch: `benchmarks/engine/make_shapes_step.py` wrote
 //! the numbers.
 
+mod stored;
+
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors};
 use segfit::network::NetworkSpec;
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::recipe::LossKind;
@@ -11,13 +12,14 @@ use segfit_engine::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::cpu::simd::Isa;
 use segfit_engine::state::{ParameterLayout, State, Weights};
+use stored::Stored;
 
 const BATCH: usize = 2;
 const HEIGHT: usize = 20;
 const WIDTH: usize = 28;
 
 struct Reference {
-    bytes: Vec<u8>,
+    stored: Stored,
     spec: NetworkSpec,
     layout: ParameterLayout,
 }
@@ -25,28 +27,12 @@ struct Reference {
 impl Reference {
     fn read() -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-        let bytes = std::fs::read(folder.join("shapes_step.safetensors")).unwrap();
+        let stored = Stored::read("shapes_step.safetensors");
         let text = std::fs::read_to_string(folder.join("shapes_network.json")).unwrap();
         let spec: NetworkSpec = serde_json::from_str(&text).unwrap();
         spec.validate().unwrap();
         let layout = ParameterLayout::new(&spec).unwrap();
-        Self { bytes, spec, layout }
-    }
-
-    fn values(&self, name: &str) -> Vec<f64> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let data = tensor.data();
-        match tensor.dtype() {
-            Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
-            Dtype::F64 => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-            Dtype::U8 => data.iter().map(|&b| f64::from(b)).collect(),
-            other => panic!("{name}: {other:?}"),
-        }
-    }
-
-    fn floats(&self, name: &str) -> Vec<f32> {
-        self.values(name).iter().map(|&v| v as f32).collect()
+        Self { stored, spec, layout }
     }
 
     fn weights(&self) -> Weights {
@@ -54,7 +40,7 @@ impl Reference {
             Weights { trained: vec![0.0; self.layout.trained_len], running: vec![0.0; self.layout.running_len] };
         for (parameter, range) in self.layout.parameters.iter().zip(&self.layout.ranges) {
             let into = if parameter.kind.is_trained() { &mut weights.trained } else { &mut weights.running };
-            into[range.clone()].copy_from_slice(&self.floats(&parameter.name));
+            into[range.clone()].copy_from_slice(&self.stored.floats(&parameter.name));
         }
         weights
     }
@@ -62,14 +48,14 @@ impl Reference {
     fn trainer(&self, isa: Isa) -> Box<dyn Executor> {
         let schedule = Schedule::new(&self.spec, Mode::Train, BATCH, HEIGHT, WIDTH).unwrap();
         let (loss, optimiser) = (LossKind::CrossEntropyDice, Optimiser::Sgd);
-        let training = TrainingSpec { loss, optimiser, average_decay: 0.9 };
+        let training = TrainingSpec { loss, optimiser, average_decay: 0.9, seed: 0 };
         let mut executor = CpuBackend::with_isa(isa).compile(&self.spec, schedule, Some(training)).unwrap();
         executor.set_state(State::fresh(self.weights())).unwrap();
         executor
     }
 
     fn target(&self) -> Vec<u8> {
-        self.values("target").iter().map(|&v| v as u8).collect()
+        self.stored.values("target").iter().map(|&v| v as u8).collect()
     }
 }
 
@@ -85,20 +71,21 @@ fn one_step_gives_pytorchs_loss_gradients_and_statistics() {
         // With plain gradient descent and a large rate the step shows the gradients.
         let rate = 64.0_f32;
         let mut executor = reference.trainer(isa);
-        let loss = executor.train_step(&reference.floats("input"), &reference.target(), rate).unwrap().total;
-        let want = reference.values("loss")[0];
+        let loss =
+            executor.train_step(&reference.stored.floats("input"), &reference.target(), None, rate).unwrap().total;
+        let want = reference.stored.values("loss")[0];
         assert!((loss - want).abs() < 1e-5, "{} loss {loss} {want}", isa.name());
         let (before, after) = (reference.weights().trained, executor.state().unwrap());
         for (parameter, range) in reference.layout.parameters.iter().zip(&reference.layout.ranges) {
             let name = &parameter.name;
             if !parameter.kind.is_trained() {
-                let want = reference.values(&format!("after1.{name}"));
+                let want = reference.stored.values(&format!("after1.{name}"));
                 let difference = largest_difference(&after.running[range.clone()], &want);
                 assert!(difference < 1e-5, "{} {name}: {difference}", isa.name());
                 continue;
             }
             let gradient: Vec<f32> = range.clone().map(|i| (before[i] - after.trained[i]) / rate).collect();
-            let want = reference.values(&format!("grad.{name}"));
+            let want = reference.stored.values(&format!("grad.{name}"));
             // The gradient of a bias in front of a norm is rounding alone.
             let scale = want.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
             let difference = largest_difference(&gradient, &want) / scale;
@@ -112,8 +99,9 @@ fn ten_losses_follow_pytorchs() {
     let reference = Reference::read();
     for isa in Isa::available() {
         let mut executor = reference.trainer(isa);
-        for (step, want) in reference.values("losses.sgd").iter().enumerate() {
-            let loss = executor.train_step(&reference.floats("input"), &reference.target(), 0.05).unwrap().total;
+        for (step, want) in reference.stored.values("losses.sgd").iter().enumerate() {
+            let loss =
+                executor.train_step(&reference.stored.floats("input"), &reference.target(), None, 0.05).unwrap().total;
             assert!((loss - want).abs() < 1e-4 * want, "{} step {step}: {loss} {want}", isa.name());
         }
     }
@@ -127,8 +115,8 @@ fn inference_with_folded_norms_gives_pytorchs_logits() {
         let mut executor = CpuBackend::with_isa(isa).compile(&reference.spec, schedule, None).unwrap();
         executor.load(&reference.weights()).unwrap();
         let mut logits = Vec::new();
-        executor.infer(&reference.floats("input"), &mut logits).unwrap();
-        let difference = largest_difference(&logits, &reference.values("eval.logits"));
+        executor.infer(&reference.stored.floats("input"), &mut logits).unwrap();
+        let difference = largest_difference(&logits, &reference.stored.values("eval.logits"));
         assert!(difference < 1e-4, "{} {difference}", isa.name());
     }
 }
@@ -141,7 +129,7 @@ fn the_number_of_threads_changes_no_bit() {
         pool.install(|| {
             let mut executor = reference.trainer(Isa::detect());
             for _ in 0..3 {
-                executor.train_step(&reference.floats("input"), &reference.target(), 0.05).unwrap();
+                executor.train_step(&reference.stored.floats("input"), &reference.target(), None, 0.05).unwrap();
             }
             executor.state().unwrap()
         })

@@ -1,9 +1,10 @@
 //! A whole U-Net step against PyTorch: `benchmarks/engine/make_reference_step.py` wrote the numbers.
 
+mod stored;
+
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors};
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{Options, unet};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{NetworkSpec, ParameterKind};
 use segfit::recipe::LossKind;
@@ -11,40 +12,25 @@ use segfit_engine::backend::{Backend, Executor, Optimiser, TrainingSpec};
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::cpu::simd::Isa;
 use segfit_engine::state::{ParameterLayout, State, Weights};
+use stored::Stored;
 
 const BATCH: usize = 2;
 const HEIGHT: usize = 16;
 const WIDTH: usize = 24;
 
 struct Reference {
-    bytes: Vec<u8>,
+    stored: Stored,
     spec: NetworkSpec,
     layout: ParameterLayout,
 }
 
 impl Reference {
     fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/unet_step.safetensors");
-        let bytes = std::fs::read(path).unwrap();
-        let spec = unet(&UnetOptions { in_channels: 3, classes: 3, base_width: 4, depth: 2 }).unwrap();
+        let stored = Stored::read("unet_step.safetensors");
+        let spec =
+            unet(&Options { in_channels: 3, classes: 3, base_width: 4, depth: 2, ..Options::default() }).unwrap();
         let layout = ParameterLayout::new(&spec).unwrap();
-        Self { bytes, spec, layout }
-    }
-
-    fn values(&self, name: &str) -> Vec<f64> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let data = tensor.data();
-        match tensor.dtype() {
-            Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
-            Dtype::F64 => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-            Dtype::U8 => data.iter().map(|&b| f64::from(b)).collect(),
-            other => panic!("{name}: {other:?}"),
-        }
-    }
-
-    fn floats(&self, name: &str) -> Vec<f32> {
-        self.values(name).iter().map(|&v| v as f32).collect()
+        Self { stored, spec, layout }
     }
 
     /// Parameters and statistics whose names begin with `prefix`.
@@ -53,21 +39,21 @@ impl Reference {
             Weights { trained: vec![0.0; self.layout.trained_len], running: vec![0.0; self.layout.running_len] };
         for (parameter, range) in self.layout.parameters.iter().zip(&self.layout.ranges) {
             let into = if parameter.kind.is_trained() { &mut weights.trained } else { &mut weights.running };
-            into[range.clone()].copy_from_slice(&self.floats(&format!("{prefix}{}", parameter.name)));
+            into[range.clone()].copy_from_slice(&self.stored.floats(&format!("{prefix}{}", parameter.name)));
         }
         weights
     }
 
     fn trainer(&self, isa: Isa, optimiser: Optimiser) -> Box<dyn Executor> {
         let schedule = Schedule::new(&self.spec, Mode::Train, BATCH, HEIGHT, WIDTH).unwrap();
-        let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9 };
+        let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9, seed: 0 };
         let mut executor = CpuBackend::with_isa(isa).compile(&self.spec, schedule, Some(training)).unwrap();
         executor.set_state(State::fresh(self.weights(""))).unwrap();
         executor
     }
 
     fn target(&self) -> Vec<u8> {
-        self.values("target").iter().map(|&v| v as u8).collect()
+        self.stored.values("target").iter().map(|&v| v as u8).collect()
     }
 
     /// A bias in front of a batch norm: its true gradient is zero, what is left is rounding.
@@ -88,20 +74,21 @@ fn one_step_gives_pytorchs_loss_gradients_and_statistics() {
         // With plain gradient descent and a large rate the step shows the gradients.
         let rate = 64.0_f32;
         let mut executor = reference.trainer(isa, Optimiser::Sgd);
-        let loss = executor.train_step(&reference.floats("input"), &reference.target(), rate).unwrap().total;
-        let want = reference.values("f64.loss")[0];
+        let loss =
+            executor.train_step(&reference.stored.floats("input"), &reference.target(), None, rate).unwrap().total;
+        let want = reference.stored.values("f64.loss")[0];
         assert!((loss - want).abs() < 1e-5, "{} loss {loss} {want}", isa.name());
         let (before, after) = (reference.weights("").trained, executor.state().unwrap());
         for (parameter, range) in reference.layout.parameters.iter().zip(&reference.layout.ranges) {
             let name = &parameter.name;
             if !parameter.kind.is_trained() {
-                let want = reference.values(&format!("after1.{name}"));
+                let want = reference.stored.values(&format!("after1.{name}"));
                 let difference = largest_difference(&after.running[range.clone()], &want);
                 assert!(difference < 1e-5, "{} {name}: {difference}", isa.name());
                 continue;
             }
             let gradient: Vec<f32> = range.clone().map(|i| (before[i] - after.trained[i]) / rate).collect();
-            let want = reference.values(&format!("f64.grad.{name}"));
+            let want = reference.stored.values(&format!("f64.grad.{name}"));
             let scale = want.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
             let difference = largest_difference(&gradient, &want) / scale;
             assert!(difference < 1e-4, "{} {name}: {difference} of {scale}", isa.name());
@@ -113,11 +100,11 @@ fn one_step_gives_pytorchs_loss_gradients_and_statistics() {
 fn adamw_moves_the_parameters_as_pytorch_does() {
     let reference = Reference::read();
     let mut executor = reference.trainer(Isa::detect(), Optimiser::AdamW { weight_decay: 1e-4 });
-    executor.train_step(&reference.floats("input"), &reference.target(), 1e-3).unwrap();
+    executor.train_step(&reference.stored.floats("input"), &reference.target(), None, 1e-3).unwrap();
     let after = executor.state().unwrap();
     for (parameter, range) in reference.layout.parameters.iter().zip(&reference.layout.ranges) {
         if parameter.kind.is_trained() && !reference.has_no_gradient(&parameter.name) {
-            let want = reference.values(&format!("after1.{}", parameter.name));
+            let want = reference.stored.values(&format!("after1.{}", parameter.name));
             let difference = largest_difference(&after.trained[range.clone()], &want);
             assert!(difference < 2e-5, "{}: {difference}", parameter.name);
         }
@@ -127,7 +114,7 @@ fn adamw_moves_the_parameters_as_pytorch_does() {
 #[test]
 fn twenty_losses_follow_pytorchs() {
     let reference = Reference::read();
-    let (input, target) = (reference.floats("input"), reference.target());
+    let (input, target) = (reference.stored.floats("input"), reference.target());
     let runs = [
         ("losses.adamw", Optimiser::AdamW { weight_decay: 1e-4 }, 1e-3, 1e-3),
         ("losses.sgd", Optimiser::Sgd, 0.05, 1e-4),
@@ -135,8 +122,8 @@ fn twenty_losses_follow_pytorchs() {
     for isa in Isa::available() {
         for (name, optimiser, rate, tolerance) in runs {
             let mut executor = reference.trainer(isa, optimiser);
-            for (step, want) in reference.values(name).iter().enumerate() {
-                let got = executor.train_step(&input, &target, rate).unwrap().total;
+            for (step, want) in reference.stored.values(name).iter().enumerate() {
+                let got = executor.train_step(&input, &target, None, rate).unwrap().total;
                 assert!((got - want).abs() < tolerance * want, "{} {name} step {step}: {got} {want}", isa.name());
             }
         }
@@ -188,7 +175,7 @@ fn formula_target(rows: i64, columns: i64) -> Vec<u8> {
 fn twenty_losses_of_a_wider_network_follow_pytorchs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/unet_losses.json");
     let reference: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let spec = unet(&UnetOptions { in_channels: 3, classes: 3, base_width: 16, depth: 3 }).unwrap();
+    let spec = unet(&Options { in_channels: 3, classes: 3, base_width: 16, depth: 3, ..Options::default() }).unwrap();
     let (size, weights, target) = (64, formula_weights(&spec), formula_target(64, 64));
     let mut input = uniform(1000, 2 * 3 * size * size);
     for (k, v) in input.iter_mut().enumerate() {
@@ -199,12 +186,13 @@ fn twenty_losses_of_a_wider_network_follow_pytorchs() {
     for isa in Isa::available() {
         for (name, optimiser, rate, tolerance) in [("adamw", adamw, 2e-4, 1e-3), ("sgd", Optimiser::Sgd, 0.01, 1e-4)] {
             let schedule = Schedule::new(&spec, Mode::Train, 2, size, size).unwrap();
-            let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9 };
+            let training = TrainingSpec { loss: LossKind::CrossEntropyDice, optimiser, average_decay: 0.9, seed: 0 };
             let mut executor = CpuBackend::with_isa(isa).compile(&spec, schedule, Some(training)).unwrap();
             executor.set_state(State::fresh(weights.clone())).unwrap();
             let mut worst = 0.0_f64;
             for want in reference[name].as_array().unwrap() {
-                let (got, want) = (executor.train_step(&input, &target, rate).unwrap().total, want.as_f64().unwrap());
+                let (got, want) =
+                    (executor.train_step(&input, &target, None, rate).unwrap().total, want.as_f64().unwrap());
                 worst = worst.max((got - want).abs() / want);
             }
             assert!(worst < tolerance, "{} {name}: {worst}", isa.name());
@@ -223,8 +211,8 @@ fn inference_with_folded_norms_gives_pytorchs_logits() {
         for (name, prefix) in [("eval.initial.logits", ""), ("eval.updated_stats.logits", "after1.")] {
             weights.running = reference.weights(prefix).running;
             executor.load(&weights).unwrap();
-            executor.infer(&reference.floats("input"), &mut logits).unwrap();
-            let difference = largest_difference(&logits, &reference.values(name));
+            executor.infer(&reference.stored.floats("input"), &mut logits).unwrap();
+            let difference = largest_difference(&logits, &reference.stored.values(name));
             assert!(difference < 1e-4, "{} {name}: {difference}", isa.name());
         }
     }
@@ -233,13 +221,13 @@ fn inference_with_folded_norms_gives_pytorchs_logits() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let reference = Reference::read();
-    let (input, target) = (reference.floats("input"), reference.target());
+    let (input, target) = (reference.stored.floats("input"), reference.target());
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let mut executor = reference.trainer(Isa::detect(), Optimiser::AdamW { weight_decay: 1e-4 });
             for _ in 0..3 {
-                executor.train_step(&input, &target, 1e-3).unwrap();
+                executor.train_step(&input, &target, None, 1e-3).unwrap();
             }
             executor.state().unwrap()
         })

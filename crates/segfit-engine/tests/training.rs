@@ -5,10 +5,14 @@ mod trial;
 
 use segfit::data::{Mask, Sample};
 use segfit::evaluate::dice;
+use segfit::network::{AuxiliaryHead, Layer, NetworkSpec, Op};
 use segfit::phantom::PhantomKind;
 use segfit::recipe::{InputMode, InputSpec, LossKind};
 use segfit_engine::Error;
+use segfit_engine::checkpoint::load_weights;
 use segfit_engine::experiment::attempt;
+use segfit_engine::segmenter::Segmenter;
+use segfit_engine::state::Weights;
 use segfit_engine::trainer::{Outcome, Trained};
 use trial::{Trial, images, run_log};
 
@@ -54,6 +58,34 @@ fn an_interrupted_training_ends_with_the_same_bits_for_any_number_of_threads() {
     let (again, losses) = trial.train(Some(whole.path()), usize::MAX);
     assert_eq!((again.outcome, again.steps_here, losses.len()), (Outcome::Finished, 0, 0), "nothing is left to do");
     assert_eq!(again.final_loss, reference.final_loss);
+}
+
+#[test]
+fn dropout_and_auxiliary_heads_are_resumed_and_the_head_is_not_deployed() {
+    let mut trial = Trial::new(images(PhantomKind::Nuclei, 32, 6), 2, 1);
+    trial.recipe.steps = 8;
+    let head = trial.spec.layers.pop().unwrap();
+    let (last, aside) = (head.inputs[0].clone(), Layer { name: "aside".into(), ..head.clone() });
+    trial.spec.layers.push(Layer { name: "drop".into(), op: Op::Dropout { p: 0.3 }, inputs: vec![last] });
+    trial.spec.layers.extend([Layer { inputs: vec!["drop".into()], ..head }, aside]);
+    trial.spec.auxiliary.push(AuxiliaryHead { layer: "aside".into(), weight: 0.5 });
+    trial.spec.validate().unwrap();
+    let [whole, parts] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+    let (reference, losses) = trial.train(Some(whole.path()), usize::MAX);
+    trial.train(Some(parts.path()), 3);
+    assert_eq!(trial.train(Some(parts.path()), usize::MAX).0.weights, reference.weights);
+    assert!(losses.iter().all(|l| l.is_finite()));
+    let deployed = trial.spec.without_auxiliary();
+    let weights = load_weights(&whole.path().join("weights.safetensors"), &deployed).unwrap();
+    assert_eq!(reference.weights.select(&trial.spec, &deployed).unwrap(), weights);
+    let normalisation = &trial.material.normalisation;
+    let image = &trial.material.train[0].image;
+    let segment = |spec: &NetworkSpec, weights: &Weights| {
+        let (weights, normalisation) = (weights.clone(), normalisation.clone());
+        let mut segmenter = Segmenter::new(&trial.backend, spec, weights, normalisation, trial.recipe.input);
+        segmenter.probabilities(image).unwrap().data
+    };
+    assert_eq!(segment(&deployed, &weights), segment(&trial.spec, &reference.weights));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod error;
 pub mod evaluate;
 pub mod files;
 pub mod network;
+pub mod onnx;
 pub mod phantom;
 pub mod plan;
 pub mod predict;

@@ -1,7 +1,7 @@
 //! Networks with every form of convolution: files, shapes, costs, narrowing and schedules.
 
 use segfit::cost;
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{self, unet};
 use segfit::network::schedule::{Mode, Schedule, Step};
 use segfit::network::{NetworkSpec, Segment, Shapes};
 
@@ -46,7 +46,14 @@ fn a_file_comes_back_as_it_was_written() {
 
 #[test]
 fn the_unet_is_written_without_the_newer_fields() {
-    let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 1 }).unwrap();
+    let net = unet(&families::Options {
+        in_channels: 1,
+        classes: 2,
+        base_width: 1,
+        depth: 1,
+        ..families::Options::default()
+    })
+    .unwrap();
     let value = serde_json::to_value(&net).unwrap();
     let layer =
         |name: &str| value["layers"].as_array().unwrap().iter().find(|l| l["name"] == name).unwrap().to_string();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use segfit::files::read_json;
-use segfit::network::families::{UnetOptions, build};
+use segfit::network::families::{self, build};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::random::Stream;
@@ -99,7 +99,16 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
         None => {
             let Args { channels, classes, width, depth, .. } = *args;
-            build(&args.network, &UnetOptions { in_channels: channels, classes, base_width: width, depth })?
+            build(
+                &args.network,
+                &families::Options {
+                    in_channels: channels,
+                    classes,
+                    base_width: width,
+                    depth,
+                    ..families::Options::default()
+                },
+            )?
         }
     };
     let backend = CpuBackend::detect();
@@ -109,6 +118,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         loss: LossKind::CrossEntropyDice,
         optimiser: Optimiser::AdamW { weight_decay: 1e-4 },
         average_decay: 0.0,
+        seed: global.seed,
     };
     let precision = args.precision.engine();
     let samples = Samples::new(args, &spec, global.seed)?;
@@ -192,7 +202,7 @@ fn measure(args: &Args, samples: Samples, executor: &mut dyn Executor) -> Result
         match args.mode {
             BenchMode::Infer => executor.infer(&images, &mut logits)?,
             BenchMode::Train => {
-                executor.train_step(&images, &targets, 1e-3)?;
+                executor.train_step(&images, &targets, None, 1e-3)?;
             }
         }
         if round >= 3 {

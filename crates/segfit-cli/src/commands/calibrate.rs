@@ -162,7 +162,7 @@ fn plan(args: &PlanArgs, global: &Global) -> Result<()> {
         let input = InputSpec { mode, size: args.size };
         match &args.recipe {
             Some(path) => Ok(Recipe { input, ..read_json(path, RECIPE_FORMAT)? }),
-            None => Ok(Recipe::r0(input)),
+            None => Ok(Recipe::r1(input)),
         }
     };
     let mut datasets = Vec::new();

@@ -8,13 +8,14 @@ use segfit::cost::Cost;
 use segfit::data::{Dataset, Options};
 use segfit::files::write_json;
 use segfit::network::NetworkSpec;
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{self, unet};
 use segfit::phantom::{PhantomKind, PhantomOptions};
 use segfit::plan::{Bound, Budgets, plan};
 use segfit::predict::{Mapping, NetworkOptions, curve};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
+use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
 use segfit_engine::segmenter::Segmenter;
 use serde::Serialize;
@@ -117,11 +118,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     say("5. Both are trained and tested on images that were not used so far\n")?;
     let recipe = Recipe { name: "demo".into(), steps: args.steps, ema: 0.97, ..Recipe::r0(input) };
     let material = Material::prepare(&dataset, &input)?;
-    let full = unet(&UnetOptions {
+    let full = unet(&families::Options {
         in_channels: dataset.channels,
         classes: dataset.classes,
         base_width: FULL_WIDTH,
         depth: 4,
+        ..families::Options::default()
     })?;
     let judge = |network: &NetworkSpec, name: &str| {
         one(network, &recipe, &dataset, &material, &folder.join(name), name, global)
@@ -153,7 +155,9 @@ fn one(
     global: &Global,
 ) -> Result<Reached> {
     let backend = CpuBackend::detect();
-    let training = Training { network, recipe, dataset, material, seed: global.seed, folder, patience: None, title };
+    let lineage = &Lineage::default();
+    let seed = global.seed;
+    let training = Training { network, recipe, dataset, material, seed, folder, patience: None, lineage, title };
     let (_, done, _) = train(&backend, &training, global)?;
     let weights = done.trained.weights.clone();
     let mut segmenter =

@@ -6,6 +6,8 @@ pub mod demo;
 pub mod evaluate;
 pub mod measure;
 pub mod network;
+pub mod network_import;
+pub mod network_inherit;
 pub mod phantom;
 pub mod plan;
 pub mod predict;

@@ -6,9 +6,12 @@ use anyhow::Result;
 use clap::Subcommand;
 use segfit::cost::{Cost, layer_macs};
 use segfit::files::write_json;
-use segfit::network::{NetworkSpec, Op, Shapes, families};
+use segfit::network::families::FAMILIES;
+use segfit::network::{Interpolation, NetworkSpec, Op, Segment, Shapes};
 use serde::Serialize;
 
+use super::network_inherit::{InheritOptions, write_weights};
+use crate::commands::network_import;
 use crate::context::Global;
 use crate::network_options::NetworkSource;
 use crate::table::Table;
@@ -22,12 +25,15 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Every layer with its shape, parameters and multiply-accumulates
+    /// Every layer with its shape, channel groups, parameters, multiply-accumulates and bytes
+    ///
+    /// Layers that only training uses are shown too; they do not count in the sums.
     Show(Sized),
     /// Parameters, multiply-accumulates and memory
     ///
     /// They are counted exactly, without building or running the network.
     #[command(after_help = "Examples:\n  \
+        segfit network cost --network fc_densenet103 --multiplier 0.25 --divisor 4\n  \
         segfit network cost --network unet --channels 3 --classes 2 --size 256\n  \
         segfit network cost --width 16 --depth 3 --json\n  \
         segfit network cost --multiplier 0.125 --widths enc4=32\n  \
@@ -38,8 +44,14 @@ enum Action {
     /// Write a network with fewer channels as network.json
     #[command(after_help = "Examples:\n  \
         segfit network narrow --width 16 --out network.json\n  \
-        segfit network narrow --network network.json --widths enc4=32,dec0=4 --out narrow.json")]
+        segfit network narrow --network network.json --widths 'enc4=32,dec*=4' --out narrow.json\n  \
+        segfit network narrow --network run/network.json --multiplier 0.25 --weights run --out narrow.json")]
     Narrow(Narrow),
+    /// Read a network and its weights from an ONNX file
+    #[command(after_help = network_import::IMPORT_EXAMPLES)]
+    Import(network_import::Import),
+    /// Write a network with its weights as an ONNX file
+    Export(network_import::Export),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +67,8 @@ struct Sized {
 struct Narrow {
     #[command(flatten)]
     source: NetworkSource,
+    #[command(flatten)]
+    inherit: InheritOptions,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -66,6 +80,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Action::Cost(options) => cost(options, global),
         Action::List => list(global),
         Action::Narrow(options) => narrow(options, global),
+        Action::Import(options) => network_import::import(options, global),
+        Action::Export(options) => network_import::export(options, global),
     }
 }
 
@@ -135,6 +151,9 @@ struct LayerReport {
     width: usize,
     params: u64,
     macs: u64,
+    activation_bytes: u64,
+    groups: Vec<String>,
+    training_only: bool,
 }
 
 #[derive(Serialize)]
@@ -149,9 +168,10 @@ struct ShowReport {
 fn show(options: &Sized, global: &Global) -> Result<()> {
     let (spec, size) = options.resolve()?;
     let layers = layers(&spec, size)?;
-    let total = |f: fn(&LayerReport) -> u64| layers.iter().map(f).sum::<u64>();
+    let total = |f: fn(&LayerReport) -> u64| layers.iter().filter(|l| !l.training_only).map(f).sum::<u64>();
     let (params, macs) = (total(|l| l.params), total(|l| l.macs));
-    let mut table = Table::new(&["<layer", "<does", "channels", "rows x columns", "parameters", "MACs"]);
+    let columns = ["<layer", "<does", "channels", "rows x columns", "parameters", "MACs", "bytes", "<groups"];
+    let mut table = Table::new(&columns);
     let blank_if_zero = |text: String, n: u64| if n == 0 { String::new() } else { text };
     for l in &layers {
         table.row(vec![
@@ -161,10 +181,16 @@ fn show(options: &Sized, global: &Global) -> Result<()> {
             format!("{} x {}", l.height, l.width),
             blank_if_zero(count(l.params), l.params),
             blank_if_zero(short(l.macs), l.macs),
+            bytes(l.activation_bytes),
+            l.groups.join(" + ") + if l.training_only { " (training only)" } else { "" },
         ]);
     }
-    table.row(vec!["all".into(), String::new(), String::new(), String::new(), count(params), short(macs)]);
-    let text = format!("{}\n\n{table}", sentence(&spec, size));
+    let blank = String::new;
+    table.row(vec!["all".into(), blank(), blank(), blank(), count(params), short(macs), blank(), blank()]);
+    let text = format!(
+        "{}\n\n{table}\nbytes: the layer's result for one image; `segfit network cost` tells how much lives at once",
+        sentence(&spec, size)
+    );
     global.print(&ShowReport { family: spec.family, size, params, macs, layers }, &text)
 }
 
@@ -172,6 +198,7 @@ fn layers(spec: &NetworkSpec, size: usize) -> Result<Vec<LayerReport>> {
     let shapes = Shapes::infer(spec, size, size)?;
     let macs = layer_macs(spec, size)?;
     let parameters = spec.parameters()?;
+    let deployed = spec.without_auxiliary();
     let of_layer = |i: usize| {
         let trained = parameters.iter().filter(|p| p.layer == i && p.kind.is_trained());
         LayerReport {
@@ -182,9 +209,18 @@ fn layers(spec: &NetworkSpec, size: usize) -> Result<Vec<LayerReport>> {
             width: shapes.tensors[i].width,
             params: trained.map(|p| p.len() as u64).sum(),
             macs: macs[i],
+            activation_bytes: 4 * (shapes.tensors[i].channels * shapes.tensors[i].pixels()) as u64,
+            groups: shapes.tensors[i].segments.iter().map(|s| segment(spec, s)).collect(),
+            training_only: deployed.layer_index(&spec.layers[i].name).is_none(),
         }
     };
     Ok((0..spec.layers.len()).map(of_layer).collect())
+}
+
+/// `enc0`, or `4 down0` where a group stands four times in a row.
+fn segment(spec: &NetworkSpec, segment: &Segment) -> String {
+    let name = &spec.groups[segment.group].name;
+    if segment.multiple == 1 { name.clone() } else { format!("{} {name}", segment.multiple) }
 }
 
 fn describe(op: &Op) -> String {
@@ -198,13 +234,31 @@ fn describe(op: &Op) -> String {
         Op::DepthwiseConv2d { kernel, .. } => format!("depthwise convolution {}{}", by(kernel), extras(op)),
         Op::ConvTranspose2d { kernel, .. } => format!("transposed convolution {}{}", by(kernel), extras(op)),
         Op::BatchNorm { .. } => "batch norm".into(),
+        Op::InstanceNorm { .. } => "instance norm".into(),
+        Op::GroupNorm { groups, .. } => format!("group norm in {groups} groups"),
         Op::Relu => "ReLU".into(),
+        Op::LeakyRelu { slope } => format!("leaky ReLU {slope}"),
+        Op::Prelu { .. } => "PReLU".into(),
+        Op::Elu => "ELU".into(),
+        Op::Sigmoid => "sigmoid".into(),
+        Op::Tanh => "tanh".into(),
+        Op::Silu => "SiLU".into(),
+        Op::HardSigmoid => "hard sigmoid".into(),
+        Op::HardSwish => "hard swish".into(),
+        Op::Clamp { low, high } => format!("clamp to {low} .. {high}"),
         Op::MaxPool { kernel, .. } => format!("max-pooling {}", by(kernel)),
+        Op::AveragePool { kernel, .. } => format!("average pooling {}", by(kernel)),
+        Op::GlobalAveragePool => "mean over all pixels".into(),
+        Op::Upsample { factor, interpolation } => match interpolation {
+            Interpolation::Nearest => format!("nearest-neighbour upsampling {}", by(factor)),
+            _ => format!("bilinear upsampling {}", by(factor)),
+        },
+        Op::Pad { .. } => "padding".into(),
+        Op::Dropout { p } => format!("dropout {p}"),
         Op::Concat => "concatenation".into(),
-        other => serde_json::to_value(other)
-            .ok()
-            .and_then(|v| v["op"].as_str().map(str::to_string))
-            .unwrap_or_else(|| "other".into()),
+        Op::Add => "sum".into(),
+        Op::Mul => "product".into(),
+        _ => "other".into(),
     }
 }
 
@@ -223,25 +277,42 @@ fn extras(op: &Op) -> String {
 }
 
 fn list(global: &Global) -> Result<()> {
-    let mut table = Table::new(&["<family", "<what it is", "full size"]);
-    let mut names = Vec::new();
-    for name in families::NAMES {
-        let options = families::UnetOptions { in_channels: 3, classes: 2, base_width: 64, depth: 4 };
-        let params = segfit::cost::parameters(&families::build(name, &options)?)?;
-        let meaning = match name {
-            "unet" => "encoder, decoder and skips (Ronneberger 2015), batch norm after every convolution",
-            _ => "",
-        };
-        table.row(vec![name.into(), meaning.into(), format!("{} parameters", short(params))]);
-        names.push(serde_json::json!({"name": name, "description": meaning, "params": params}));
+    let mut table = Table::new(&["<family", "<what it is", "<publication", "width", "depth", "parameters"]);
+    let mut list = Vec::new();
+    for family in FAMILIES {
+        let params = segfit::cost::parameters(&family.build(&family.options(3, 2))?)?;
+        table.row(vec![
+            family.name.into(),
+            family.description.into(),
+            family.paper.into(),
+            family.base_width.to_string(),
+            family.depth.to_string(),
+            short(params),
+        ]);
+        list.push(serde_json::json!({
+            "name": family.name,
+            "description": family.description,
+            "paper": family.paper,
+            "base_width": family.base_width,
+            "depth": family.depth,
+            "deepest": family.deepest,
+            "params": params,
+        }));
     }
-    global.print(&serde_json::json!({ "families": names }), &table.to_string())
+    let text = format!("{table}\nWidth and parameters are those of the full size, for RGB images and two classes.");
+    global.print(&serde_json::json!({ "families": list }), &text)
 }
 
 fn narrow(options: &Narrow, global: &Global) -> Result<()> {
     let spec = options.source.build()?;
+    let weights = write_weights(&options.inherit, &options.source, &spec, &options.out)?;
     write_json(&options.out, &spec)?;
     let params = segfit::cost::parameters(&spec)?;
-    let report = serde_json::json!({ "out": options.out, "params": params, "widths": spec.widths() });
-    global.print(&report, &format!("{}: {} parameters", options.out.display(), count(params)))
+    let mut report = serde_json::json!({ "out": options.out, "params": params, "widths": spec.widths() });
+    let mut text = format!("{}: {} parameters\n", options.out.display(), count(params));
+    if let Some(file) = weights {
+        text += &format!("{}: their values, inherited\n", file.display());
+        report["weights"] = serde_json::json!(file);
+    }
+    global.print(&report, text.trim_end())
 }

@@ -104,7 +104,7 @@ impl BudgetOptions {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let mapping = mapping(args.source.mapping.as_deref(), global)?;
     let dataset = args.data.open(global)?;
-    let options = network_options(&args.family, &dataset, args.input.size);
+    let options = network_options(&args.family, &dataset, args.input.size)?;
     let (subject, profile) = subject(&dataset, &args.input.spec(), args.source.profile.as_deref(), global)?;
     let mapping = anchored(mapping, args.source.anchor.as_deref(), &subject, global)?;
     let mut plan = plan(&mapping, &subject, &options, &args.budgets.budgets())?;

@@ -52,7 +52,7 @@ pub struct PredictionOptions {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let mapping = mapping(args.source.mapping.as_deref(), global)?;
     let dataset = args.data.open(global)?;
-    let options = network_options(&args.family, &dataset, args.input.size);
+    let options = network_options(&args.family, &dataset, args.input.size)?;
     args.family.build(dataset.channels, dataset.classes)?;
     let (subject, _) = subject(&dataset, &args.input.spec(), args.source.profile.as_deref(), global)?;
     let mapping = anchored(mapping, args.source.anchor.as_deref(), &subject, global)?;
@@ -65,13 +65,21 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 }
 
 /// The family of networks for a data set.
-pub fn network_options(family: &FamilyOptions, dataset: &segfit::data::Dataset, size: usize) -> NetworkOptions {
-    NetworkOptions {
+///
+/// # Errors
+/// When there is no such family.
+pub fn network_options(
+    family: &FamilyOptions,
+    dataset: &segfit::data::Dataset,
+    size: usize,
+) -> segfit::Result<NetworkOptions> {
+    let full = family.options(dataset.channels, dataset.classes)?;
+    Ok(NetworkOptions {
         family: family.network.clone(),
-        in_channels: dataset.channels,
-        classes: dataset.classes,
-        full_width: family.base_width(),
-        depth: family.levels(),
+        in_channels: full.in_channels,
+        classes: full.classes,
+        full_width: full.base_width,
+        depth: full.depth,
         size,
-    }
+    })
 }

@@ -9,6 +9,7 @@ use segfit::plan::{PLAN_FORMAT, Plan};
 use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
+use segfit_engine::lineage::LineageRecord;
 use segfit_engine::material::Material;
 use segfit_engine::segmenter::Segmenter;
 use segfit_engine::trainer::checkpoint_path;
@@ -18,6 +19,7 @@ use super::evaluate::summary;
 use crate::context::Global;
 use crate::data_options::{DataOptions, size_in_range};
 use crate::interrupt;
+use crate::lineage_options::LineageOptions;
 use crate::training::{Training, train};
 use crate::units::bytes;
 
@@ -52,6 +54,8 @@ pub struct Args {
     /// Stop early when the validation Dice has not risen for N of the 20 reports
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
+    #[command(flatten)]
+    lineage: LineageOptions,
     /// Only go on with an interrupted training; an error if there is none
     #[arg(long)]
     resume: bool,
@@ -66,6 +70,8 @@ struct Report {
     seconds_per_epoch: f64,
     peak_bytes: u64,
     collapsed: bool,
+    #[serde(skip_serializing_if = "LineageRecord::is_empty")]
+    lineage: LineageRecord,
     attempts: u32,
     images: usize,
     dice: segfit::evaluate::Interval,
@@ -81,6 +87,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let dataset = args.data.open(global)?;
     check_fit(&network, dataset.channels, dataset.classes, &args.plan)?;
+    let lineage = args.lineage.load(&network, &recipe)?;
     let material = Material::prepare(&dataset, &recipe.input)?;
     interrupt::listen()?;
     let backend = CpuBackend::detect();
@@ -94,6 +101,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         seed: global.seed,
         folder: &args.out,
         patience: args.patience,
+        lineage: &lineage,
         title: "train",
     };
     let (run, done, attempt) = train(&backend, &training, global)?;
@@ -113,6 +121,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         seconds_per_epoch: trained.seconds / trained.steps_here.max(1) as f64 * epoch_steps,
         peak_bytes: trained.bytes,
         collapsed: done.collapsed,
+        lineage: run.info.lineage,
         attempts: attempt + 1,
         images: metrics.images,
         dice: metrics.dice,
@@ -120,7 +129,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     };
     let warning = if report.collapsed { "\nwarning: every attempt collapsed to a constant mask\n" } else { "" };
     let text = format!(
-        "{} weights trained for {} steps in {:.1} s ({:.2} s per epoch) on {} in {} of memory, planned beforehand\n{}{warning}",
+        "{}{} weights trained for {} steps in {:.1} s ({:.2} s per epoch) on {} in {} of memory, planned beforehand\n{}{warning}",
+        described(&report.lineage),
         report.params,
         report.steps,
         report.seconds,
@@ -130,6 +140,20 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         summary(&metrics)
     );
     global.print(&report, &text)
+}
+
+/// A line for each thing that was taken over.
+fn described(lineage: &LineageRecord) -> String {
+    let mut text = String::new();
+    if let Some(init) = &lineage.init {
+        let how = init.inherited.map_or(String::new(), |c| format!(", channels chosen by {}", c.name()));
+        text += &format!("begun with the weights of {}{how}\n", init.source);
+    }
+    if let Some(teacher) = &lineage.teacher {
+        let (source, weight, temperature) = (&teacher.source, teacher.weight, teacher.temperature);
+        text += &format!("taught by {source} (weight {weight}, temperature {temperature}), whose memory is included\n");
+    }
+    text
 }
 
 /// The network of a plan.json with the input that it was planned for, or a network.json.
@@ -151,14 +175,14 @@ fn read_network(path: &Path) -> Result<(NetworkSpec, Option<InputSpec>)> {
 fn recipe(args: &Args, planned: Option<InputSpec>) -> Result<Recipe> {
     let mut recipe: Recipe = match &args.recipe {
         Some(path) => read_json(path, RECIPE_FORMAT)?,
-        None => Recipe::r0(planned.unwrap_or(InputSpec { mode: InputMode::Resize, size: 128 })),
+        None => Recipe::r1(planned.unwrap_or(InputSpec { mode: InputMode::Resize, size: 128 })),
     };
     recipe.input.size = args.size.unwrap_or(recipe.input.size);
     if args.patch {
         recipe.input.mode = InputMode::Patch;
     }
     if let Some(steps) = args.steps {
-        recipe.steps = steps;
+        (recipe.steps, recipe.step_exponent) = (steps, 0.0);
         recipe.name = format!("{}-{steps}", recipe.name);
     }
     Ok(recipe)

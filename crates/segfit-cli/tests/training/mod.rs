@@ -99,6 +99,73 @@ fn training_again_changes_nothing_and_another_training_does_not_overwrite_it() {
     assert_eq!(weights, std::fs::read(lab.path("run/weights.safetensors")).unwrap());
 }
 
+/// A trained network, and one of half its channels in `narrow.json`.
+fn lab_with_full_run() -> Lab {
+    let lab = lab();
+    let made = lab.run(&["network", "narrow", "--channels", "1", "--width", "8", "--depth", "2", "--out", "full.json"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    lab.json(&["train", "full.json", "data", "--size", "32", "--steps", "60", "--out", "full"]);
+    lab
+}
+
+#[test]
+fn a_narrowed_network_inherits_weights_as_a_file_or_at_the_start_of_its_training() {
+    let lab = lab_with_full_run();
+    let narrow = ["network", "narrow", "--network", "full.json", "--multiplier", "0.5", "--out", "narrow.json"];
+    let weights = "full/weights.safetensors";
+    let from_file = lab.json(&[&narrow[..], &["--weights", weights]].concat());
+    assert_eq!(from_file["weights"], "narrow.safetensors");
+    let bytes = std::fs::read(lab.path("narrow.safetensors")).unwrap();
+    lab.json(&[&narrow[..], &["--weights", "full", "--criterion", "batch_norm"]].concat());
+    assert_ne!(bytes, std::fs::read(lab.path("narrow.safetensors")).unwrap(), "another criterion, other channels");
+    lab.json(&[&narrow[..], &["--weights", "full", "--criterion", "l1"]].concat());
+    assert_eq!(bytes, std::fs::read(lab.path("narrow.safetensors")).unwrap(), "a run and its file say the same");
+
+    let train = ["train", "narrow.json", "data", "--size", "32", "--steps", "20", "--out"];
+    let inherited = lab.json(&[&train[..], &["inherited", "--init", "full"]].concat());
+    assert_eq!(inherited["lineage"]["init"]["inherited"], "l1");
+    let exact = lab.json(&[&train[..], &["exact", "--init", "narrow.safetensors"]].concat());
+    assert!(exact["lineage"]["init"].get("inherited").is_none());
+    let result = |run: &str| std::fs::read(lab.path(run).join("weights.safetensors")).unwrap();
+    assert_eq!(result("inherited"), result("exact"), "both ways begin with the same weights");
+    lab.json(&[&train[..], &["scratch"]].concat());
+    assert_ne!(result("inherited"), result("scratch"));
+    let by_norm = lab.json(&[&train[..], &["by-norm", "--init", "full", "--inherit", "batch_norm"]].concat());
+    assert_eq!(by_norm["lineage"]["init"]["inherited"], "batch_norm");
+    assert_ne!(result("inherited"), result("by-norm"));
+
+    refused(&lab.run(&[&train[..], &["inherited"]].concat()), &["inherited", "initial weights", "hint:"]);
+    refused(&lab.run(&[&train[..], &["new", "--init", weights]].concat()), &["--init", "enc0.conv1.weight", "folder"]);
+    refused(&lab.run(&[&train[..], &["new", "--inherit", "l1"]].concat()), &["--init"]);
+    let deeper = ["network", "narrow", "--channels", "1", "--width", "4", "--depth", "3", "--out", "deeper.json"];
+    refused(&lab.run(&[&deeper[..], &["--weights", "full"]].concat()), &["full", "pool2", "narrowed network only"]);
+    assert!(!lab.path("new").exists() && !lab.path("deeper.json").exists());
+}
+
+#[test]
+fn a_run_teaches_a_narrower_network_and_the_record_says_so() {
+    let lab = lab_with_full_run();
+    let train = ["train", "network.json", "data", "--size", "32", "--steps", "20", "--out"];
+    let taught = lab.json(&[&train[..], &["taught", "--teacher", "full"]].concat());
+    let teacher = &taught["lineage"]["teacher"];
+    assert_eq!((teacher["weight"].as_f64(), teacher["temperature"].as_f64()), (Some(0.5), Some(2.0)));
+    let alone = lab.json(&[&train[..], &["alone"]].concat());
+    let bytes = |report: &serde_json::Value| report["peak_bytes"].as_u64().unwrap();
+    assert!(bytes(&taught) > bytes(&alone), "the teacher's memory counts");
+    let result = |run: &str| std::fs::read(lab.path(run).join("weights.safetensors")).unwrap();
+    assert_ne!(result("taught"), result("alone"));
+    let again = lab.json(&[&train[..], &["taught", "--teacher", "full", "--resume"]].concat());
+    assert_eq!(again["dice"], taught["dice"]);
+    let record = std::fs::read_to_string(lab.path("taught/run.json")).unwrap();
+    assert!(record.contains("\"temperature\": 2"), "{record}");
+    let hotter = ["taught", "--teacher", "full", "--temperature", "3"];
+    refused(&lab.run(&[&train[..], &hotter].concat()), &["taught", "teacher", "hint:"]);
+    refused(&lab.run(&[&train[..], &["new", "--teacher", "full", "--teacher-weight", "2"]].concat()), &["0 to 1"]);
+    refused(&lab.run(&[&train[..], &["new", "--teacher", "data"]].concat()), &["--teacher data"]);
+    refused(&lab.run(&[&train[..], &["new", "--temperature", "3"]].concat()), &["--teacher"]);
+    assert!(!lab.path("new").exists());
+}
+
 #[test]
 fn what_does_not_fit_is_refused_before_anything_is_written() {
     let lab = lab();

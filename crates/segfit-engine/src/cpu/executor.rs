@@ -7,15 +7,17 @@ use segfit::network::schedule::{Mode, Schedule, Step, TensorId};
 use segfit::network::{NetworkSpec, Op, ParameterKind};
 use segfit::recipe::LossKind;
 
+use super::applied::Applied;
 use super::convolution::Convolution;
 use super::low_precision::{Histogram, LowPrecisionExecutor};
 use super::normalisation::Normalisation;
+use super::ops::Draw;
 use super::planes::{Arena, Planes};
 use super::simd::Isa;
 use super::{batch_norm, copy, max_pool, ordered, relu, team};
 use crate::backend::{ActivationRanges, Backend, CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
 use crate::error::{Error, Result};
-use crate::loss::{self, LossOptions, LossScratch, LossValue};
+use crate::loss::{self, LossOptions, LossScratch, LossValue, SoftTargets};
 use crate::optimiser::{AdamW, AdamWOptions, sgd, update_ema};
 use crate::state::{ParameterLayout, State, Weights};
 
@@ -107,6 +109,8 @@ struct CpuExecutor {
     schedule: Schedule,
     training: Option<TrainingSpec>,
     layout: ParameterLayout,
+    /// Layout of `state`'s parameters: all of them in training, those of `applied` at inference.
+    kept: ParameterLayout,
     adamw: AdamW,
     /// Owns the memory that `tensors` point into.
     arena: Arena,
@@ -116,6 +120,9 @@ struct CpuExecutor {
     /// By layer.
     convolutions: Vec<Option<Convolution>>,
     norms: Vec<Option<Normalisation>>,
+    applied: Vec<Option<Applied>>,
+    /// What dropout draws from in this step, in training.
+    draw: Option<Draw>,
     scratch: Vec<f32>,
     loss_scratch: Option<LossScratch>,
     /// The moments are in `adamw`.
@@ -162,8 +169,11 @@ impl CpuExecutor {
                 _ => {}
             }
         }
+        let kept = if train { layout.clone() } else { layout.of_layers(&applied_layers(&schedule)) };
+        let applied = Applied::all(isa, spec, &schedule, &kept, &tensors, train)?;
         let convolution_ranges = convolutions.iter().flatten().map(Convolution::trained_range);
         let ranges = convolution_ranges.chain(norms.iter().flatten().map(Normalisation::trained_range));
+        let ranges = ranges.chain(applied.iter().flatten().map(Applied::trained_range));
         let gradients = if train { ranges.map(|r| r.len()).max().unwrap_or(0) } else { 0 };
         let scratch = convolutions.iter().flatten().map(Convolution::scratch_len).max().unwrap_or(0);
         let n = if train { layout.trained_len } else { 0 };
@@ -175,18 +185,21 @@ impl CpuExecutor {
         let decay: Vec<_> = if train { layout.decayed() } else { Vec::new() };
         let decay: Vec<_> = decay.into_iter().map(|range| (range, weight_decay)).collect();
         let adamw = AdamW::new(n, AdamWOptions::default(), &decay);
-        let empty = Weights { trained: vec![0.0; n], running: vec![0.0; running] };
+        let empty = Weights { trained: vec![0.0; kept.trained_len], running: vec![0.0; running] };
         Ok(Self {
             isa,
             adamw,
             layout,
+            kept,
             training,
+            draw: None,
             arena,
             loss_scratch: train.then(|| LossScratch::new(&tensors[schedule.output])),
             tensors,
             pooled: (0..schedule.forward.len()).map(|k| schedule.pooled_with(k)).collect(),
             convolutions,
             norms,
+            applied,
             scratch: vec![0.0; scratch],
             state: State::fresh(empty),
             gradients: vec![0.0; gradients],
@@ -216,12 +229,12 @@ impl CpuExecutor {
     }
 
     /// All forward steps but the loss, which `loss` runs.
-    fn run_forward(&mut self, mut loss: impl FnMut(&mut Self, TensorId, TensorId)) {
+    fn run_forward(&mut self, mut loss: impl FnMut(&mut Self, TensorId, TensorId, f32)) {
         let steps = std::mem::take(&mut self.schedule.forward);
         let mut is_pooled = false;
         for (k, step) in steps.iter().enumerate() {
             match *step {
-                Step::Loss { logits, gradient } => loss(self, logits, gradient),
+                Step::Loss { logits, gradient, weight } => loss(self, logits, gradient, weight),
                 Step::MaxPool { .. } if is_pooled => is_pooled = false,
                 _ => is_pooled = self.run_forward_step(step, self.pooled[k]),
             }
@@ -250,6 +263,10 @@ impl CpuExecutor {
             }
             Step::MaxPool { x, y } => max_pool::forward(self.isa, self.planes(x), self.planes(y)),
             Step::Copy { x, y } => copy::copy(self.planes(x), self.planes(y)),
+            Step::Apply { layer, .. } => {
+                let applied = self.applied[layer].as_mut().expect("compiled with the schedule");
+                applied.forward(&self.state.trained, self.draw);
+            }
             _ => unreachable!("a forward step"),
         }
         false
@@ -273,10 +290,35 @@ impl CpuExecutor {
         Ok(())
     }
 
-    fn run_loss(&mut self, kind: LossKind, logits: TensorId, gradient: TensorId, targets: &[u8]) -> LossValue {
-        let (logits, gradient) = (self.tensors[logits], self.tensors[gradient]);
+    /// The loss of a head; its gradient is multiplied by `weight`.
+    fn run_loss(
+        &mut self,
+        kind: LossKind,
+        logits: &Planes,
+        gradient: &Planes,
+        weight: f32,
+        targets: &[u8],
+    ) -> LossValue {
         let scratch = self.loss_scratch.as_mut().expect("compiled for training");
-        loss::loss(self.isa, LossOptions { kind }, &logits, targets, Some(&gradient), scratch)
+        let value = loss::loss(self.isa, LossOptions { kind }, logits, targets, Some(gradient), scratch);
+        if weight != 1.0 {
+            let (scale, shift) = (vec![weight; gradient.channels], vec![0.0; gradient.channels]);
+            batch_norm::affine(self.isa, gradient, gradient, &scale, &shift, false);
+        }
+        value
+    }
+
+    /// Adds the teacher to the loss on the masks and to its gradient.
+    fn run_distillation(
+        &mut self,
+        kind: LossKind,
+        logits: &Planes,
+        gradient: &Planes,
+        teacher: &SoftTargets<'_>,
+        masks: LossValue,
+    ) -> LossValue {
+        let scratch = self.loss_scratch.as_mut().expect("compiled for training");
+        loss::distil(kind, logits, gradient, teacher, scratch, masks)
     }
 
     fn run_backward(&mut self, step: &Step) {
@@ -310,21 +352,43 @@ impl CpuExecutor {
                     copy::copy(self.planes(dy), self.planes(dx));
                 }
             }
+            Step::ApplyBackward { layer, .. } => {
+                let applied = self.applied[layer].as_mut().expect("compiled with the schedule");
+                applied.backward(&self.state.trained, &mut self.gradients, self.draw);
+                let range = applied.trained_range();
+                if !range.is_empty() {
+                    self.pending = Some(range);
+                }
+            }
             _ => unreachable!("a backward step"),
         }
     }
 
-    fn run_training(&mut self, training: TrainingSpec, images: &[f32], targets: &[u8], rate: f32) -> LossValue {
+    fn run_training(
+        &mut self,
+        training: TrainingSpec,
+        images: &[f32],
+        targets: &[u8],
+        teacher: Option<&SoftTargets<'_>>,
+        rate: f32,
+    ) -> LossValue {
         self.tensors[self.schedule.input].write_dense(images);
+        self.draw = Some(Draw { seed: training.seed, step: self.state.step as u64 });
+        // The first loss is the output's: it is the one that is reported.
         let mut loss = None;
-        self.run_forward(|this, logits, gradient| {
-            loss = Some(this.run_loss(training.loss, logits, gradient, targets));
+        self.run_forward(|this, logits, gradient, weight| {
+            let (logits, gradient) = (this.tensors[logits], this.tensors[gradient]);
+            let masks = this.run_loss(training.loss, &logits, &gradient, weight, targets);
+            if loss.is_none() {
+                let distilled = |soft| this.run_distillation(training.loss, &logits, &gradient, soft, masks);
+                loss = Some(teacher.map_or(masks, distilled));
+            }
         });
         let backward = std::mem::take(&mut self.schedule.backward);
         self.state.step += 1;
         self.adamw.begin_step();
         for step in &backward {
-            if matches!(step, Step::ConvolveBackwardWeights { .. } | Step::NormaliseBackward { .. }) {
+            if self.makes_gradients(step) {
                 self.update_pending(training, rate);
             }
             self.run_backward(step);
@@ -337,6 +401,17 @@ impl CpuExecutor {
         }
         self.schedule.backward = backward;
         loss.expect("a training schedule has a loss")
+    }
+
+    /// Whether a backward step writes gradients of parameters.
+    fn makes_gradients(&self, step: &Step) -> bool {
+        match *step {
+            Step::ConvolveBackwardWeights { .. } | Step::NormaliseBackward { .. } => true,
+            Step::ApplyBackward { layer, .. } => {
+                self.applied[layer].as_ref().is_some_and(|applied| !applied.trained_range().is_empty())
+            }
+            _ => false,
+        }
     }
 
     /// Updates the parameters of the layer whose gradients were computed last. Its weights are not needed any more when the
@@ -368,6 +443,7 @@ impl Executor for CpuExecutor {
         for norm in self.norms.iter_mut().flatten() {
             norm.load_folded(weights);
         }
+        self.state.trained = weights.between(&self.layout, &self.kept)?.trained;
         Ok(())
     }
 
@@ -380,19 +456,29 @@ impl Executor for CpuExecutor {
         Self::check_len("image values", images.len(), input.batch * input.channels * pixels)?;
         team::with_team(|| {
             input.write_dense(images);
-            self.run_forward(|_, _, _| unreachable!("inference has no loss"));
+            self.run_forward(|_, _, _, _| unreachable!("inference has no loss"));
             self.tensors[self.schedule.output].read_dense_into(logits);
         });
         Ok(())
     }
 
-    fn train_step(&mut self, images: &[f32], targets: &[u8], learning_rate: f32) -> Result<LossValue> {
+    fn train_step(
+        &mut self,
+        images: &[f32],
+        targets: &[u8],
+        teacher: Option<SoftTargets<'_>>,
+        learning_rate: f32,
+    ) -> Result<LossValue> {
         let Some(training) = self.training else { return Err(self.wrong_mode("a training step")) };
         let input = self.tensors[self.schedule.input];
         let pixels = input.batch * input.layout.height * input.layout.width;
         Self::check_len("image values", images.len(), input.channels * pixels)?;
         Self::check_len("target values", targets.len(), pixels)?;
-        Ok(team::with_team(|| self.run_training(training, images, targets, learning_rate)))
+        if let Some(soft) = &teacher {
+            let expected = self.tensors[self.schedule.output].channels * pixels;
+            Self::check_len("logits of the teacher", soft.logits.len(), expected)?;
+        }
+        Ok(team::with_team(|| self.run_training(training, images, targets, teacher.as_ref(), learning_rate)))
     }
 
     fn set_state(&mut self, state: State) -> Result<()> {
@@ -425,10 +511,18 @@ impl Executor for CpuExecutor {
 
     fn bytes(&self) -> u64 {
         let convolutions: usize = self.convolutions.iter().flatten().map(Convolution::floats).sum();
+        let applied: usize = self.applied.iter().flatten().map(Applied::floats).sum();
         let State { trained, running, average_trained, average_running, .. } = &self.state;
-        let state = 3 * trained.len() + running.len() + average_trained.len() + average_running.len();
-        (self.arena.bytes() + 4 * (convolutions + state + self.scratch.len() + self.gradients.len())) as u64
+        let moments = self.adamw.m.len() + self.adamw.v.len();
+        let state = trained.len() + moments + running.len() + average_trained.len() + average_running.len();
+        (self.arena.bytes() + 4 * (convolutions + applied + state + self.scratch.len() + self.gradients.len())) as u64
     }
+}
+
+/// The layers that [`Step::Apply`] runs.
+fn applied_layers(schedule: &Schedule) -> Vec<usize> {
+    let layer = |step: &Step| if let Step::Apply { layer, .. } = step { Some(*layer) } else { None };
+    schedule.forward.iter().filter_map(layer).collect()
 }
 
 /// Decay of the moving average in a step (from 1).

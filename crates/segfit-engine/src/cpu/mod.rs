@@ -1,5 +1,6 @@
 //! The CPU device: planar activations with zero borders, one file per operation, SIMD kernels apart.
 
+mod applied;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod conv_transpose;
@@ -11,6 +12,7 @@ pub mod kernels;
 mod low_precision;
 pub mod max_pool;
 mod normalisation;
+mod ops;
 pub mod ordered;
 pub mod planes;
 pub mod relu;

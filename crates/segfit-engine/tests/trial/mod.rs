@@ -1,14 +1,17 @@
 //! A tiny training: network, recipe and synthetic images.
 
+#![allow(dead_code, reason = "every test program uses a part of it")]
+
 use std::path::Path;
 
 use segfit::data::{Normalisation, Sample};
 use segfit::network::NetworkSpec;
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{self, unet};
 use segfit::phantom::{PhantomKind, PhantomOptions, make};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
 use segfit_engine::Result;
 use segfit_engine::cpu::CpuBackend;
+use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
 use segfit_engine::run_log::{LogLine, RunLog};
 use segfit_engine::segmenter::Segmenter;
@@ -33,6 +36,7 @@ pub struct Trial {
     pub material: Material,
     pub run: String,
     pub patience: Option<usize>,
+    pub lineage: Lineage,
 }
 
 impl Trial {
@@ -47,11 +51,19 @@ impl Trial {
         let input = InputSpec { mode: InputMode::Resize, size };
         Self {
             backend: CpuBackend::detect(),
-            spec: unet(&UnetOptions { in_channels: 1, classes, base_width, depth }).unwrap(),
+            spec: unet(&families::Options {
+                in_channels: 1,
+                classes,
+                base_width,
+                depth,
+                ..families::Options::default()
+            })
+            .unwrap(),
             recipe: Recipe { steps: 60, ..Recipe::r0(input) },
             material: Material { classes, train, validation, test, test_sources, normalisation },
             run: "run".into(),
             patience: None,
+            lineage: Lineage::default(),
         }
     }
 
@@ -62,7 +74,14 @@ impl Trial {
 
     pub fn options(&self, folder: Option<&Path>) -> TrainOptions {
         let folder = folder.map(Path::to_path_buf);
-        TrainOptions { seed: 1, folder, run: self.run.clone(), report_every: 5, patience: self.patience }
+        TrainOptions {
+            seed: 1,
+            folder,
+            run: self.run.clone(),
+            report_every: 5,
+            patience: self.patience,
+            lineage: self.lineage.clone(),
+        }
     }
 
     /// Trains until step `stop` is done or to the end; the loss of every step comes with it.

@@ -1,12 +1,13 @@
-//! What a network costs, exactly: parameters, multiply-accumulates, bytes.
+//! What a network costs, exactly: parameters, multiply-accumulates, bytes. What is counted is the network that is deployed,
+//! without the heads that only training uses ([`NetworkSpec::without_auxiliary`]).
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::network::schedule::{Mode, Schedule};
-use crate::network::{NetworkSpec, Op, Shapes};
+use crate::network::{NetworkSpec, Op, Parameter, Shapes};
 
-/// The cost of one network for one image of `size` x `size` pixels.
+/// The cost of one network as it is deployed (without auxiliary heads) for one image of `size` x `size` pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Trained values.
@@ -25,11 +26,12 @@ impl Cost {
     /// # Errors
     /// When the network does not fit together.
     pub fn of(spec: &NetworkSpec, size: usize) -> Result<Self> {
+        let spec = &spec.without_auxiliary();
         let size = size.max(1).next_multiple_of(spec.input_multiple());
         let schedule = Schedule::new(spec, Mode::Infer, 1, size, size)?;
         let all = spec.parameters()?;
         Ok(Self {
-            params: parameters(spec)?,
+            params: trained_values(&all),
             macs: macs(spec, size)?,
             peak_activation_bytes: schedule.activation_bytes(),
             weight_bytes: all.iter().map(|p| p.len() as u64 * 4).sum(),
@@ -43,25 +45,29 @@ impl Cost {
     }
 }
 
-/// Number of trained values (running statistics are not counted).
+/// Number of trained values of the deployed network (running statistics and auxiliary heads are not counted).
 ///
 /// # Errors
 /// When the network does not fit together.
 pub fn parameters(spec: &NetworkSpec) -> Result<u64> {
-    Ok(spec.parameters()?.iter().filter(|p| p.kind.is_trained()).map(|p| p.len() as u64).sum())
+    Ok(trained_values(&spec.without_auxiliary().parameters()?))
 }
 
-/// Multiply-accumulates of the convolutions for one image of `size` x `size` pixels: for each output value of a
+fn trained_values(all: &[Parameter]) -> u64 {
+    all.iter().filter(|p| p.kind.is_trained()).map(|p| p.len() as u64).sum()
+}
+
+/// Multiply-accumulates of the deployed network's convolutions for one image of `size` x `size` pixels: for each output value of a
 /// convolution, input channels of its group x kernel area; for each input value of a transposed convolution, output channels x
 /// kernel area. Biases, norms, activations and pooling are not counted, as is usual.
 ///
 /// # Errors
 /// When the network does not fit together.
 pub fn macs(spec: &NetworkSpec, size: usize) -> Result<u64> {
-    Ok(layer_macs(spec, size)?.iter().sum())
+    Ok(layer_macs(&spec.without_auxiliary(), size)?.iter().sum())
 }
 
-/// [`macs`] of each layer.
+/// [`macs`] of each layer of `spec`, auxiliary heads included.
 ///
 /// # Errors
 /// When the network does not fit together.
@@ -85,21 +91,30 @@ pub fn layer_macs(spec: &NetworkSpec, size: usize) -> Result<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::families::{UnetOptions, unet};
+    use crate::network::families::{Options, unet};
 
     #[test]
     fn the_smallest_unet_is_counted_by_hand() {
         // Depth 1, width 1, one channel in, two classes, 2x2 pixels.
         // Parameters: enc0 (9+1+2)+(9+1+2), enc1 (1*2*9+2+4)+(2*2*9+2+4), up0 2*1*4+1+2, dec0 (2*9+1+2)+(9+1+2), head 2+2.
-        let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 1 }).unwrap();
+        let net = unet(&Options { in_channels: 1, base_width: 1, depth: 1, ..Options::default() }).unwrap();
         assert_eq!(parameters(&net).unwrap(), 24 + 24 + 42 + 11 + 33 + 4);
         // MACs: enc0 4*9 + 4*9, enc1 (1 pixel) 18 + 36, up0 1*2*1*4, dec0 4*18 + 4*9, head 4*2.
         assert_eq!(macs(&net, 2).unwrap(), 36 + 36 + 18 + 36 + 8 + 72 + 36 + 8);
     }
 
     #[test]
+    fn heads_that_only_training_uses_cost_nothing() {
+        let plain = Options { base_width: 4, depth: 2, ..Options::default() };
+        let supervised = unet(&Options { deep_supervision: true, ..plain }).unwrap();
+        assert_eq!(supervised.auxiliary.len(), 1);
+        assert_eq!(Cost::of(&supervised, 16).unwrap(), Cost::of(&unet(&plain).unwrap(), 16).unwrap());
+        assert!(layer_macs(&supervised, 16).unwrap().iter().sum::<u64>() > macs(&supervised, 16).unwrap());
+    }
+
+    #[test]
     fn no_cost_rises_when_a_width_falls() {
-        let full = unet(&UnetOptions { in_channels: 3, classes: 2, base_width: 8, depth: 3 }).unwrap();
+        let full = unet(&Options { base_width: 8, depth: 3, ..Options::default() }).unwrap();
         let reference = Cost::of(&full, 64).unwrap();
         for (name, channels) in full.widths() {
             let narrowed = full.with_widths(&[(name, channels / 2)].into()).unwrap();

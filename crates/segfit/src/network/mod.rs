@@ -2,6 +2,7 @@
 
 pub mod families;
 mod geometry;
+mod inherit;
 pub mod layout;
 mod narrow;
 mod parameters;
@@ -10,7 +11,9 @@ mod shape;
 mod spec;
 
 pub use geometry::{Axis, Geometry, Tap, Window};
-pub use narrow::Widths;
+pub use inherit::{Criterion, inherit};
+pub(crate) use narrow::round_channels;
+pub use narrow::{Narrowing, Widths};
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};
 pub use spec::{

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::spec::{Layer, NetworkSpec, Op, PadMode};
+use super::spec::{GroupKind, Layer, NetworkSpec, Op, PadMode};
 use crate::error::{Error, Result};
 
 /// A run of channels that belong to one group, `multiple` times.
@@ -171,9 +171,12 @@ fn same_pixels(inputs: &[&TensorShape]) -> std::result::Result<(), String> {
     }
 }
 
-/// Whether two tensors have the same groups, so that they stay equal whatever is narrowed.
+/// Whether two tensors have the same groups, so that they stay equal whatever is narrowed; fixed groups only need to be as
+/// many channels.
 fn same_channels(spec: &NetworkSpec, a: &TensorShape, b: &TensorShape) -> std::result::Result<(), String> {
-    if a.segments == b.segments {
+    let mut all = a.segments.iter().chain(&b.segments);
+    let fixed = all.all(|s| spec.groups[s.group].kind == GroupKind::Fixed);
+    if a.segments == b.segments || (fixed && a.channels == b.channels) {
         return Ok(());
     }
     let names = |t: &TensorShape| {

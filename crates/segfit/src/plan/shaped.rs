@@ -2,7 +2,7 @@
 
 use super::budget::Budgets;
 use crate::error::Result;
-use crate::network::{NetworkSpec, Widths};
+use crate::network::{Group, NetworkSpec, Widths, round_channels};
 use crate::predict::{Mapping, NetworkOptions, Place, Side, SizeRow, Subject, places};
 
 /// Octaves per level by which channels grow slower (or faster) towards the bottom than doubling.
@@ -65,22 +65,20 @@ fn widest(
     Ok(found)
 }
 
-/// `full` with `width` x 2^(scale + slope (scale - depth / 2)) channels in the encoder and 2^ratio times as many in the
-/// decoder, rounded, at least 1 and at most those of `full`; `found` are the places of its groups. Its base width is `width`,
-/// which the recipe's learning rate follows.
+/// `full` narrowed to base width `width`, with 2^(slope (scale - depth / 2)) times as many channels in the encoder and 2^ratio
+/// times that in the decoder, rounded to what the network accepts, at least 1 and at most those of `full`; `found` are the places
+/// of its groups. Its base width is `width`, which the recipe's learning rate follows.
 fn shaped(full: &NetworkSpec, found: &[Option<Place>], width: usize, slope: f64, ratio: f64) -> Result<NetworkSpec> {
     let middle = full.depth as f64 / 2.0;
-    let channels = |place: Place, most: usize| {
-        let scale = place.scale as f64;
+    let channels = |place: Place, group: &Group, multiple: usize| {
+        let uniform = group.channels as f64 * width as f64 / full.base_width as f64;
         let decoder = if place.side == Side::Decoder { ratio } else { 0.0 };
-        let exact = width as f64 * (scale + slope * (scale - middle) + decoder).exp2();
-        (exact.round().max(1.0) as usize).min(most)
+        let exact = uniform * (slope * (place.scale as f64 - middle) + decoder).exp2();
+        round_channels(exact, multiple).min(group.channels)
     };
-    let widths: Widths = full
-        .groups
-        .iter()
-        .zip(found)
-        .filter_map(|(group, place)| place.map(|p| (group.name.clone(), channels(p, group.channels))))
+    let groups = full.groups.iter().zip(found).zip(full.channel_multiples()?);
+    let widths: Widths = groups
+        .filter_map(|((group, place), multiple)| place.map(|p| (group.name.clone(), channels(p, group, multiple))))
         .collect();
     Ok(NetworkSpec { base_width: width, ..full.with_widths(&widths)? })
 }

@@ -118,12 +118,13 @@ fn error_at(residuals: &[Residual], set: usize, spot: &Spot, error: fn(&Residual
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::families::{UnetOptions, unet};
+    use crate::network::families::{self, unet};
     use crate::predict::mapping::Mapping;
     use crate::predict::synthetic::{World, measures, records};
 
     fn net(base_width: usize) -> NetworkSpec {
-        unet(&UnetOptions { in_channels: 1, classes: 2, base_width, depth: 4 }).unwrap()
+        unet(&families::Options { in_channels: 1, classes: 2, base_width, depth: 4, ..families::Options::default() })
+            .unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::record::DatasetId;
 use super::table::{align, bytes, interval, short, thousands};
 use crate::cost::Cost;
 use crate::error::Result;
-use crate::network::families::{UnetOptions, build};
+use crate::network::families::{self, build};
 use crate::network::{NetworkSpec, Widths};
 
 /// `format` of curve files.
@@ -50,7 +50,10 @@ impl NetworkOptions {
     /// As [`build`].
     pub fn network(&self, base_width: usize, depth: usize) -> Result<NetworkSpec> {
         let (in_channels, classes) = (self.in_channels, self.classes);
-        build(&self.family, &UnetOptions { in_channels, classes, base_width, depth })
+        build(
+            &self.family,
+            &families::Options { in_channels, classes, base_width, depth, ..families::Options::default() },
+        )
     }
 
     /// 1, 2, 3, 4, 6, 8, 12, ... up to the full width, and the full width itself.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::record::short_hash;
 use crate::error::{Error, Result};
 use crate::files::read_json;
-use crate::network::families::{UnetOptions, build};
+use crate::network::families::{self, build};
 use crate::network::{NetworkSpec, Widths};
 use crate::recipe::Recipe;
 
@@ -82,7 +82,13 @@ impl Job {
     /// # Errors
     /// [`Error::Option`] or [`Error::Network`] when it does not exist.
     pub fn network(&self, in_channels: usize, classes: usize) -> Result<NetworkSpec> {
-        let options = UnetOptions { in_channels, classes, base_width: self.base_width, depth: self.depth };
+        let options = families::Options {
+            in_channels,
+            classes,
+            base_width: self.base_width,
+            depth: self.depth,
+            ..families::Options::default()
+        };
         let network = build(&self.family, &options)?;
         self.widths.as_ref().map_or(Ok(network.clone()), |widths| network.with_widths(widths))
     }

@@ -458,12 +458,13 @@ fn interval_in_words(sets: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::families::{UnetOptions, unet};
+    use crate::network::families::{self, unet};
     use crate::predict::synthetic::{World, measures, records};
     use proptest::prelude::*;
 
     fn net(base_width: usize, depth: usize) -> NetworkSpec {
-        unet(&UnetOptions { in_channels: 1, classes: 2, base_width, depth }).unwrap()
+        unet(&families::Options { in_channels: 1, classes: 2, base_width, depth, ..families::Options::default() })
+            .unwrap()
     }
 
     fn planted() -> Mapping {

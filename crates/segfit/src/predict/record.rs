@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Measures;
 use crate::cost::Cost;
 use crate::error::{Error, Result};
-use crate::network::families::{UnetOptions, build};
+use crate::network::families::{self, build};
 use crate::network::{NetworkSpec, Widths};
 use crate::recipe::{InputSpec, Recipe};
 
@@ -181,7 +181,14 @@ impl Record {
     /// When the family is unknown or the width out of range.
     pub fn uniform_network(&self, base_width: usize) -> Result<NetworkSpec> {
         let (in_channels, classes) = (self.in_channels, self.classes);
-        build(&self.family, &UnetOptions { in_channels, classes, base_width, depth: self.depth })
+        let options = families::Options {
+            in_channels,
+            classes,
+            base_width,
+            depth: self.depth,
+            ..families::Options::default()
+        };
+        build(&self.family, &options)
     }
 
     /// Whether two records say the same; wall time may differ.

@@ -100,7 +100,7 @@ impl SizeFeatures {
 }
 
 /// Place of every channel group, in the order of [`NetworkSpec::groups`]: that of the first convolution that makes it;
-/// `None` for fixed groups.
+/// `None` for fixed and derived groups.
 ///
 /// # Errors
 /// When the network does not fit together.
@@ -124,6 +124,7 @@ fn layer_places(spec: &NetworkSpec, shapes: &Shapes) -> Vec<Option<Place>> {
         let (group, upsamples) = match &layer.op {
             Op::Conv2d { group, .. } => (Some(group), false),
             Op::ConvTranspose2d { group, .. } => (Some(group), true),
+            Op::Upsample { .. } => (None, true),
             _ => (None, false),
         };
         decoder[i] = upsamples || shapes.inputs[i].iter().any(|&j| decoder[j]);
@@ -158,11 +159,12 @@ fn decoder_ratio(cells: &[Cell]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::families::{UnetOptions, unet};
+    use crate::network::families::{self, unet};
     use proptest::prelude::*;
 
     fn net(base_width: usize, depth: usize) -> NetworkSpec {
-        unet(&UnetOptions { in_channels: 3, classes: 2, base_width, depth }).unwrap()
+        unet(&families::Options { in_channels: 3, classes: 2, base_width, depth, ..families::Options::default() })
+            .unwrap()
     }
 
     #[test]
@@ -197,6 +199,19 @@ mod tests {
         let features = features.unwrap();
         assert!((features.decoder_ratio + 1.0).abs() < 1e-12);
         assert!((features.log2_width - (3.0 - 1.0 / 3.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn every_family_has_a_decoder_and_its_free_groups_have_places() {
+        for family in families::FAMILIES {
+            let spec = family.build(&families::Options { base_width: 12, ..family.options(3, 2) }).unwrap();
+            let features = SizeFeatures::of(&spec).unwrap();
+            assert!(features.cells.iter().any(|c| c.place.side == Side::Decoder), "{}", family.name);
+            assert_eq!(features.depth, family.depth, "{}", family.name);
+            let placed = places(&spec).unwrap();
+            let free = |i: usize| spec.groups[i].kind == GroupKind::Free;
+            assert!((0..placed.len()).all(|i| placed[i].is_some() == free(i)), "{}", family.name);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::SizeFeatures;
 use super::axis::Axis;
 use super::record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record, short_hash};
 use crate::cost::Cost;
-use crate::network::families::{UnetOptions, unet};
+use crate::network::families::{self, unet};
 use crate::network::{NetworkSpec, Widths};
 use crate::random::Stream;
 use crate::recipe::{InputMode, InputSpec, Recipe};
@@ -114,7 +114,7 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
 }
 
 fn net(base_width: usize, depth: usize) -> NetworkSpec {
-    unet(&UnetOptions { in_channels: 1, classes: 2, base_width, depth }).unwrap()
+    unet(&families::Options { in_channels: 1, classes: 2, base_width, depth, ..families::Options::default() }).unwrap()
 }
 
 /// Channels of a network of base width 8 and depth 4, bent.

@@ -8,12 +8,13 @@ use segfit::cost::Cost;
 use segfit::data::{Dataset, Options};
 use segfit::files::write_atomically;
 use segfit::network::NetworkSpec;
-use segfit::network::families::{UnetOptions, build};
+use segfit::network::families::{self, build};
 use segfit::predict::{DatasetId, ImageCounts, ImageScore, Job, Manifest, Measures, RECORD_FORMAT, RecipeId, Record};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::checkpoint::load_weights;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::experiment::{Attempt, attempt_seed};
+use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
 use segfit_engine::run_log::RunLog;
 use segfit_engine::segmenter::Segmenter;
@@ -92,11 +93,12 @@ fn load(job: &Job) -> Result<Loaded> {
 /// Trains, evaluates, writes the record and removes the training's folder; a line for a person.
 fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String> {
     let Loaded { dataset, material, .. } = loaded;
-    let options = UnetOptions {
+    let options = families::Options {
         in_channels: dataset.channels,
         classes: dataset.classes,
         base_width: job.base_width,
         depth: job.depth,
+        ..families::Options::default()
     };
     let mut network = build(&job.family, &options)?;
     if let Some(widths) = &job.widths {
@@ -113,6 +115,7 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
         seed: job.seed,
         folder: &folder,
         patience: None,
+        lineage: &Lineage::default(),
         title: &title,
     };
     let (_, done, number) = train(&backend, &training, global)?;

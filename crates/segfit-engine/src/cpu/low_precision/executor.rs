@@ -18,7 +18,7 @@ use crate::cpu::planes::{Arena, Planes};
 use crate::cpu::simd::Isa;
 use crate::cpu::team;
 use crate::error::{Error, Result};
-use crate::loss::LossValue;
+use crate::loss::{LossValue, SoftTargets};
 use crate::state::{ParameterLayout, State, Weights};
 
 /// Products of u8 and i8 whose sum surely fits an i32.
@@ -350,7 +350,7 @@ impl Executor for LowPrecisionExecutor {
         Ok(())
     }
 
-    fn train_step(&mut self, _: &[f32], _: &[u8], _: f32) -> Result<LossValue> {
+    fn train_step(&mut self, _: &[f32], _: &[u8], _: Option<SoftTargets<'_>>, _: f32) -> Result<LossValue> {
         Err(self.inference_only("a training step"))
     }
 

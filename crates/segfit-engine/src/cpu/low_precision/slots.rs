@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use segfit::network::NetworkSpec;
 use segfit::network::schedule::{Schedule, Step, TensorId};
+use segfit::network::{NetworkSpec, Op};
 
 use crate::backend::{ActivationRanges, Precision};
 use crate::error::{Error, Result};
@@ -65,6 +65,12 @@ pub fn plan(
     Ok(PackedPlan { schedule: schedule.with_planes(&planes), slots })
 }
 
+/// The name of an operation in network files.
+fn kind(op: &Op) -> String {
+    let value = serde_json::to_value(op).unwrap_or_default();
+    value["op"].as_str().unwrap_or("this layer").to_owned()
+}
+
 impl Planner<'_> {
     fn per_element(&self) -> usize {
         if self.precision == Precision::Int8 { 4 } else { 2 }
@@ -99,6 +105,11 @@ impl Planner<'_> {
                     (slots, y)
                 }
                 Step::Copy { x, y } => (self.slots(x)?, y),
+                Step::Apply { layer, y, .. } => {
+                    return Err(
+                        self.unsupported(y, format!("{} is executed in f32 only", kind(&spec.layers[layer].op)))
+                    );
+                }
                 _ => unreachable!("an inference schedule has forward steps only"),
             };
             self.written.insert(y, slots);

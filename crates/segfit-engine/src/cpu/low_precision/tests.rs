@@ -1,7 +1,7 @@
 //! Packed operations against plain oracles, and whole networks against f32.
 
 use proptest::prelude::*;
-use segfit::network::families::{UnetOptions, unet};
+use segfit::network::families::{self, unet};
 use segfit::network::schedule::{Mode, Schedule, Step};
 use segfit::network::{Layer, NetworkSpec, Op};
 
@@ -335,7 +335,10 @@ impl Network {
     }
 
     fn unet(in_channels: usize, classes: usize, base_width: usize) -> Self {
-        Self::new(unet(&UnetOptions { in_channels, classes, base_width, depth: 3 }).unwrap())
+        Self::new(
+            unet(&families::Options { in_channels, classes, base_width, depth: 3, ..families::Options::default() })
+                .unwrap(),
+        )
     }
 
     fn schedule(&self) -> Schedule {
@@ -394,7 +397,9 @@ impl Network {
 
 /// A network whose upsampling has no ReLU, so that concatenations hold negative numbers.
 fn without_relu_behind_upsampling(base_width: usize) -> NetworkSpec {
-    let mut spec = unet(&UnetOptions { in_channels: 3, classes: 2, base_width, depth: 3 }).unwrap();
+    let mut spec =
+        unet(&families::Options { in_channels: 3, classes: 2, base_width, depth: 3, ..families::Options::default() })
+            .unwrap();
     let dropped = |l: &Layer| l.op == Op::Relu && l.name.starts_with("up");
     let names: Vec<(String, String)> =
         spec.layers.iter().filter(|l| dropped(l)).map(|l| (l.name.clone(), l.inputs[0].clone())).collect();
@@ -412,7 +417,14 @@ fn without_relu_behind_upsampling(base_width: usize) -> NetworkSpec {
 
 /// A norm without a convolution in front and without ReLU behind, and a concatenation with the same tensor twice.
 fn with_lone_norm_and_copy() -> NetworkSpec {
-    let mut spec = unet(&UnetOptions { in_channels: 1, classes: 3, base_width: 5, depth: 1 }).unwrap();
+    let mut spec = unet(&families::Options {
+        in_channels: 1,
+        classes: 3,
+        base_width: 5,
+        depth: 1,
+        ..families::Options::default()
+    })
+    .unwrap();
     let layer = |name: &str, op: Op, inputs: &[&str]| {
         let inputs = inputs.iter().map(|i| (*i).to_owned()).collect();
         Layer { name: name.into(), op, inputs }
@@ -507,7 +519,14 @@ fn results_have_the_same_bits_for_any_number_of_threads() {
 
 #[test]
 fn memory_falls_with_the_precision() {
-    let spec = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 16, depth: 4 }).unwrap();
+    let spec = unet(&families::Options {
+        in_channels: 1,
+        classes: 2,
+        base_width: 16,
+        depth: 4,
+        ..families::Options::default()
+    })
+    .unwrap();
     let backend = CpuBackend::detect();
     let weights = initialise(&spec, 1).unwrap();
     let image = CalibrationImage { height: 64, width: 64, data: image(1, 64, 1) };

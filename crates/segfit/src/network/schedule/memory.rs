@@ -1,21 +1,52 @@
 //! Lives of the buffers and their places in the arena.
 
-use super::Schedule;
+use std::cmp::Reverse;
 
-/// Finds when each buffer lives and packs them: largest first, each at the lowest offset that is free for its whole
-/// life ("greedy by size", Pisarchyk and Lee 2020).
+use super::{Buffer, Schedule};
+
+/// How many mended orders are tried where the arena is larger than what is alive at one time.
+const ATTEMPTS: usize = 24;
+
+/// Finds when each buffer lives and packs them: each at the lowest offset that is free for its whole life.
+///
+/// The order begins by size ("greedy by size", Pisarchyk and Lee 2020). While the arena is larger than what is alive at one
+/// time, the buffer that ends highest moves to the front of the order; the smallest arena of all attempts is taken.
 pub(super) fn assign(schedule: &mut Schedule) {
     find_lives(schedule);
-    let mut order: Vec<usize> = (0..schedule.buffers.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(schedule.buffers[i].floats), i));
+    let buffers = &schedule.buffers;
+    let least = most_alive(buffers);
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    order.sort_by_key(|&i| (Reverse(buffers[i].floats), i));
+    let mut best = (usize::MAX, Vec::new());
+    for _ in 0..ATTEMPTS {
+        let offsets = packed(buffers, &order);
+        let end = |&position: &usize| offsets[order[position]] + buffers[order[position]].floats;
+        let highest = (0..order.len()).max_by_key(|p| (end(p), Reverse(*p))).unwrap_or(0);
+        let floats = if order.is_empty() { 0 } else { end(&highest) };
+        if floats < best.0 {
+            best = (floats, offsets.clone());
+        }
+        if best.0 <= least || highest == 0 {
+            break;
+        }
+        order[..=highest].rotate_right(1);
+    }
+    for (buffer, offset) in schedule.buffers.iter_mut().zip(best.1) {
+        buffer.offset = offset;
+    }
+    schedule.arena_floats = best.0;
+}
+
+/// Offsets of the buffers when they are placed in this order.
+fn packed(buffers: &[Buffer], order: &[usize]) -> Vec<usize> {
+    let mut offsets = vec![0; buffers.len()];
     let mut placed: Vec<usize> = Vec::new();
-    for i in order {
-        let buffer = &schedule.buffers[i];
+    for &i in order {
+        let buffer = &buffers[i];
         let mut rivals: Vec<(usize, usize)> = placed
             .iter()
-            .map(|&j| &schedule.buffers[j])
-            .filter(|b| b.born <= buffer.dies && buffer.born <= b.dies)
-            .map(|b| (b.offset, b.offset + b.floats))
+            .filter(|&&j| buffers[j].born <= buffer.dies && buffer.born <= buffers[j].dies)
+            .map(|&j| (offsets[j], offsets[j] + buffers[j].floats))
             .collect();
         rivals.sort_unstable();
         let mut offset = 0;
@@ -25,15 +56,21 @@ pub(super) fn assign(schedule: &mut Schedule) {
             }
             offset = offset.max(end);
         }
-        schedule.buffers[i].offset = offset;
+        offsets[i] = offset;
         placed.push(i);
     }
-    schedule.arena_floats = schedule.buffers.iter().map(|b| b.offset + b.floats).max().unwrap_or(0);
+    offsets
+}
+
+/// Floats of the buffers that live at the same time, at the step where these are most: no arena can be smaller.
+fn most_alive(buffers: &[Buffer]) -> usize {
+    let at = |step: usize| buffers.iter().filter(|b| b.born <= step && step <= b.dies).map(|b| b.floats).sum();
+    buffers.iter().map(|b| at(b.born)).max().unwrap_or(0)
 }
 
 /// The image is there before the first step, and the logits are read after the last one.
 fn find_lives(schedule: &mut Schedule) {
-    let touch = |buffers: &mut [super::Buffer], tensor: usize, step: usize| {
+    let touch = |buffers: &mut [Buffer], tensor: usize, step: usize| {
         let buffer = &mut buffers[schedule.tensors[tensor].buffer];
         buffer.born = buffer.born.min(step);
         buffer.dies = buffer.dies.max(step);

@@ -4,13 +4,26 @@
 //!
 //! - Convolution, batch norm and ReLU that follow each other are one step at inference; in training the convolution is
 //!   one step, norm + ReLU another.
-//! - Concatenation costs nothing: its inputs are written straight into channel ranges of one buffer.
-//! - Gradients of a norm's input take the place of the gradients of its output.
+//! - Concatenation costs nothing: its inputs are written straight into channel ranges of one buffer, which the
+//!   concatenations of a dense block share.
+//! - Gradients of a norm's input take the place of the gradients of its output; where others read that input too, they are
+//!   added to the gradients that these gave.
+//! - Activations, norms, sums and products take the place of an input that nothing else reads, at inference; gradients do so
+//!   in training.
+//! - Layers that change nothing (dropout at inference) and layers that no head needs have no steps. Auxiliary heads are
+//!   needed in training only.
 //! - Buffers whose lives do not overlap share memory.
 
 mod backward;
+mod concat;
 mod forward;
+mod graph;
 mod memory;
+mod reads;
+#[cfg(test)]
+mod tests;
+
+pub use reads::BackwardReads;
 
 use super::layout::PlaneLayout;
 use super::shape::Shapes;
@@ -60,7 +73,7 @@ pub struct Buffer {
 }
 
 /// One operation. `layer` is the index of the layer whose parameters it uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// y = relu?(norm?(convolution(x))); ordinary or transposed, as the layer says.
     Convolve {
@@ -86,7 +99,7 @@ pub enum Step {
         /// Output.
         y: TensorId,
     },
-    /// y = max over windows of x.
+    /// y = max over 2x2 windows of x, side by side.
     MaxPool {
         /// Input.
         x: TensorId,
@@ -100,12 +113,23 @@ pub enum Step {
         /// Output.
         y: TensorId,
     },
-    /// The loss of the logits and its gradient.
+    /// y = layer(xs), for layers without a step of their own. At inference y may be the memory of the first input.
+    Apply {
+        /// The layer.
+        layer: usize,
+        /// Inputs.
+        xs: Vec<TensorId>,
+        /// Output.
+        y: TensorId,
+    },
+    /// The loss of a head's logits and its gradient.
     Loss {
         /// Logits.
         logits: TensorId,
-        /// Their gradient.
+        /// Their gradient, times the weight.
         gradient: TensorId,
+        /// Weight of this loss, 1 for the output's.
+        weight: f32,
     },
     /// Gradients become zero where some later step adds to them.
     Zero {
@@ -161,7 +185,7 @@ pub enum Step {
         /// Whether it is added to what is there.
         accumulate: bool,
     },
-    /// Gradient of a copied tensor.
+    /// Gradient of a copied tensor, or of a norm's input that others read too.
     CopyBackward {
         /// Gradient of the copy.
         dy: TensorId,
@@ -170,23 +194,41 @@ pub enum Step {
         /// Whether it is added to what is there.
         accumulate: bool,
     },
+    /// Gradients of the inputs and the parameters of a [`Step::Apply`]; one of them may take the place of `dy`.
+    ApplyBackward {
+        /// The layer.
+        layer: usize,
+        /// Its inputs, where [`BackwardReads`] says that they are read.
+        xs: Vec<Option<TensorId>>,
+        /// Its output, where that is read.
+        y: Option<TensorId>,
+        /// Gradient of its output.
+        dy: TensorId,
+        /// Gradients of its inputs, and whether they are added to what is there; none where nothing behind is trained.
+        dxs: Vec<Option<(TensorId, bool)>>,
+    },
 }
 
 impl Step {
     /// Every tensor that the step reads or writes.
     #[must_use]
     pub fn tensors(&self) -> Vec<TensorId> {
-        match *self {
+        match self {
             Self::Convolve { x, y, .. }
             | Self::Normalise { x, y, .. }
             | Self::MaxPool { x, y }
-            | Self::Copy { x, y } => vec![x, y],
-            Self::Loss { logits, gradient } => vec![logits, gradient],
-            Self::Zero { dx } => vec![dx],
-            Self::ReluBackward { y, dy } => vec![y, dy],
-            Self::ConvolveBackwardWeights { x, dy, .. } | Self::NormaliseBackward { x, dy, .. } => vec![x, dy],
-            Self::ConvolveBackwardData { dy, dx, .. } | Self::CopyBackward { dy, dx, .. } => vec![dy, dx],
-            Self::MaxPoolBackward { x, dy, dx, .. } => vec![x, dy, dx],
+            | Self::Copy { x, y } => vec![*x, *y],
+            Self::Apply { xs, y, .. } => xs.iter().copied().chain([*y]).collect(),
+            Self::Loss { logits, gradient, .. } => vec![*logits, *gradient],
+            Self::Zero { dx } => vec![*dx],
+            Self::ReluBackward { y, dy } => vec![*y, *dy],
+            Self::ConvolveBackwardWeights { x, dy, .. } | Self::NormaliseBackward { x, dy, .. } => vec![*x, *dy],
+            Self::ConvolveBackwardData { dy, dx, .. } | Self::CopyBackward { dy, dx, .. } => vec![*dy, *dx],
+            Self::MaxPoolBackward { x, dy, dx, .. } => vec![*x, *dy, *dx],
+            Self::ApplyBackward { xs, y, dy, dxs, .. } => {
+                let read = xs.iter().flatten().copied().chain(*y).chain([*dy]);
+                read.chain(dxs.iter().flatten().map(|&(dx, _)| dx)).collect()
+            }
         }
     }
 }
@@ -206,7 +248,7 @@ pub struct Schedule {
     pub tensors: Vec<Tensor>,
     /// All blocks of memory.
     pub buffers: Vec<Buffer>,
-    /// Forward steps; in training the last one is [`Step::Loss`].
+    /// Forward steps; in training the last ones are [`Step::Loss`], the output's before those of the auxiliary heads.
     pub forward: Vec<Step>,
     /// Backward steps, empty at inference.
     pub backward: Vec<Step>,
@@ -223,7 +265,7 @@ impl Schedule {
     ///
     /// # Errors
     /// [`Error::Option`] when a size is zero or not a multiple of [`NetworkSpec::input_multiple`];
-    /// [`Error::Network`] when the network does not fit together or, in training, has a layer without a gradient.
+    /// [`Error::Network`] when the network does not fit together.
     pub fn new(spec: &NetworkSpec, mode: Mode, batch: usize, height: usize, width: usize) -> Result<Self> {
         let multiple = spec.input_multiple();
         for (what, got, of) in
@@ -237,7 +279,7 @@ impl Schedule {
         let shapes = Shapes::infer(spec, height, width)?;
         let mut schedule = forward::plan(spec, &shapes, mode, batch)?;
         if mode == Mode::Train {
-            backward::plan(spec, &mut schedule)?;
+            backward::plan(spec, &mut schedule);
         }
         memory::assign(&mut schedule);
         Ok(schedule)
@@ -290,101 +332,5 @@ impl Schedule {
     #[must_use]
     pub fn layout(&self, tensor: TensorId) -> PlaneLayout {
         self.buffers[self.tensors[tensor].buffer].layout
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::families::{UnetOptions, unet};
-    use super::*;
-
-    fn small(mode: Mode) -> Schedule {
-        let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 4, depth: 2 }).unwrap();
-        Schedule::new(&net, mode, 2, 16, 24).unwrap()
-    }
-
-    #[test]
-    fn inference_fuses_norm_and_relu_and_copies_nothing() {
-        let s = small(Mode::Infer);
-        let convolutions = s.forward.iter().filter(|s| matches!(s, Step::Convolve { .. })).count();
-        assert_eq!(convolutions, 2 * 5 + 2 + 1);
-        assert_eq!(s.forward.len(), convolutions + 2, "two poolings and nothing else");
-        assert!(
-            s.forward.iter().filter(|s| matches!(s, Step::Convolve { norm: Some(_), relu: true, .. })).count() == 12
-        );
-    }
-
-    #[test]
-    fn a_skip_and_its_upsampled_partner_are_views_of_one_buffer() {
-        let s = small(Mode::Infer);
-        let find = |name: &str| s.tensors.iter().find(|t| t.name == name).unwrap();
-        let (skip, up, joined) = (find("enc0.relu2"), find("up0.relu"), find("dec0.concat"));
-        assert_eq!((skip.buffer, up.buffer), (joined.buffer, joined.buffer));
-        assert_eq!((skip.first_channel, up.first_channel, joined.channels), (0, 4, 8));
-    }
-
-    #[test]
-    fn buffers_that_live_at_the_same_time_never_overlap_in_memory() {
-        for mode in [Mode::Infer, Mode::Train] {
-            let s = small(mode);
-            for (i, a) in s.buffers.iter().enumerate() {
-                assert!(a.offset + a.floats <= s.arena_floats);
-                for b in &s.buffers[..i] {
-                    let in_time = a.born <= b.dies && b.born <= a.dies;
-                    let in_space = a.offset < b.offset + b.floats && b.offset < a.offset + a.floats;
-                    assert!(!(in_time && in_space), "{a:?} {b:?}");
-                }
-            }
-            let total: usize = s.buffers.iter().map(|b| b.floats).sum();
-            assert!(s.arena_floats < total, "some memory is shared");
-        }
-    }
-
-    #[test]
-    fn the_pooled_skip_adds_to_the_gradient_that_the_decoder_wrote() {
-        let s = small(Mode::Train);
-        let pools: Vec<bool> = s
-            .backward
-            .iter()
-            .filter_map(|s| if let Step::MaxPoolBackward { accumulate, .. } = s { Some(*accumulate) } else { None })
-            .collect();
-        assert_eq!(pools, [true, true]);
-        assert!(!s.backward.iter().any(|s| matches!(s, Step::Zero { .. })));
-        let data = s.backward.iter().filter(|s| matches!(s, Step::ConvolveBackwardData { .. })).count();
-        let weights = s.backward.iter().filter(|s| matches!(s, Step::ConvolveBackwardWeights { .. })).count();
-        assert_eq!(weights, 13);
-        assert_eq!(data, 12, "the image needs no gradient");
-    }
-
-    #[test]
-    fn a_pooling_may_be_carried_out_with_the_step_before_it() {
-        for (mode, steps) in [(Mode::Infer, 2), (Mode::Train, 2)] {
-            let s = small(mode);
-            let pooled: Vec<_> = (0..s.forward.len()).filter_map(|k| Some((k, s.pooled_with(k)?))).collect();
-            assert_eq!(pooled.len(), steps, "{mode:?}");
-            for (k, y) in pooled {
-                let buffer = &s.buffers[s.tensors[y].buffer];
-                assert_eq!(buffer.born, k, "its memory belongs to it when the step before begins");
-                assert!(matches!(s.forward[k + 1], Step::MaxPool { .. }));
-            }
-        }
-    }
-
-    #[test]
-    fn four_channels_in_one_plane_take_about_a_quarter_of_the_memory() {
-        let s = small(Mode::Infer);
-        let planes: Vec<_> = s.tensors.iter().map(|t| (t.first_channel / 4, t.channels.div_ceil(4))).collect();
-        let packed = s.clone().with_planes(&planes);
-        let joined = packed.tensors.iter().find(|t| t.name == "dec0.concat").unwrap();
-        assert_eq!((joined.channels, packed.buffers[joined.buffer].channels), (2, 2));
-        assert!(packed.arena_floats * 3 < s.arena_floats, "{} of {}", packed.arena_floats, s.arena_floats);
-        assert_eq!(packed.forward, s.forward);
-    }
-
-    #[test]
-    fn sizes_that_do_not_fit_are_refused() {
-        let net = unet(&UnetOptions { in_channels: 1, classes: 2, base_width: 1, depth: 2 }).unwrap();
-        let error = Schedule::new(&net, Mode::Infer, 1, 18, 16).unwrap_err();
-        assert!(error.to_string().contains("multiple of 4"), "{error}");
     }
 }
