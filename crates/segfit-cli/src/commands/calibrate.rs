@@ -2,12 +2,13 @@
 
 mod experiments;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use segfit::files::{read_json, write_atomically, write_json};
-use segfit::predict::{CheckOptions, DatasetPath, Manifest, Mapping, Record, Sweep, check_with, collect};
+use segfit::predict::{CheckOptions, Choices, DatasetPath, Manifest, Mapping, Record, Sweep, check_with, collect};
 use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
 
 use crate::context::Global;
@@ -105,11 +106,21 @@ struct CollectArgs {
     out: PathBuf,
 }
 
+/// Which records are used.
 #[derive(Debug, clap::Args)]
-struct FitArgs {
+struct Source {
     /// Record files, or folders of them
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
+    /// Only records of this recipe, by its name or digest; records of two recipes are never mixed
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct FitArgs {
+    #[command(flatten)]
+    source: Source,
     /// The mapping
     #[arg(long, value_name = "FILE", default_value = "mapping.json")]
     out: PathBuf,
@@ -126,15 +137,17 @@ struct FitArgs {
 
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
-    /// Record files, or folders of them
-    #[arg(value_name = "PATH", required = true)]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// Check also with data sets in the training that were made from others or by a program
     #[arg(long)]
     with_variants: bool,
     /// Share of the full network's Dice that the choice of a size is to keep
     #[arg(long, value_name = "SHARE", default_value = "95%", value_parser = keep_share)]
     keep: f64,
+    /// What another method chose for each data set, to be compared with (segfit-choices/1)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    choices: Vec<PathBuf>,
 }
 
 /// Runs it.
@@ -150,8 +163,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Command::Collect(args) => gather(args, global),
         Command::Fit(args) => fit(args, global),
         Command::Check(args) => {
-            let options = CheckOptions { variants: args.with_variants, keep: args.keep };
-            let result = check_with(&read_records(&args.paths, global)?, &options)?;
+            let others = args.choices.iter().map(|path| Choices::read(path)).collect::<segfit::Result<_>>()?;
+            let options = CheckOptions { variants: args.with_variants, keep: args.keep, others };
+            let result = check_with(&args.source.records(&[], global)?, &options)?;
             global.print(&result, &result.table())
         }
     }
@@ -211,6 +225,36 @@ fn read_records(paths: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
     Ok(found.records)
 }
 
+impl Source {
+    /// The records of one recipe in the paths and in `more`.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or there are records of two recipes and none was named, or none of the one named.
+    fn records(&self, more: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
+        let records = read_records(&[&self.paths, more].concat(), global)?;
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for record in &records {
+            *counts.entry((record.recipe.name.clone(), record.recipe.digest.clone())).or_default() += 1;
+        }
+        let is_wanted = |name: &str, digest: &str| self.recipe.as_ref().is_none_or(|r| r == name || r == digest);
+        let wanted = counts.keys().filter(|(name, digest)| is_wanted(name, digest)).count();
+        if wanted == 1 || counts.is_empty() {
+            let (used, other): (Vec<_>, Vec<_>) =
+                records.into_iter().partition(|r| is_wanted(&r.recipe.name, &r.recipe.digest));
+            if !other.is_empty() {
+                global.note(&format!("{} records of other recipes are not used", other.len()));
+            }
+            return Ok(used);
+        }
+        let found = counts.iter().map(|((name, digest), n)| format!("{n} of {name} ({digest})"));
+        let found = found.collect::<Vec<_>>().join(", ");
+        match &self.recipe {
+            Some(recipe) if wanted == 0 => bail!("no records of recipe {recipe}; there are {found}"),
+            _ => bail!("records of several recipes cannot be mixed: {found}; choose one with --recipe NAME or DIGEST"),
+        }
+    }
+}
+
 fn gather(args: &CollectArgs, global: &Global) -> Result<()> {
     let mut records = read_records(&args.paths, global)?;
     records.sort_by(|a, b| {
@@ -234,7 +278,7 @@ fn gather(args: &CollectArgs, global: &Global) -> Result<()> {
 }
 
 fn fit(args: &FitArgs, global: &Global) -> Result<()> {
-    let records = read_records(&[args.paths.clone(), args.add.clone()].concat(), global)?;
+    let records = args.source.records(&args.add, global)?;
     let mut mapping = Mapping::fit_with(&records, args.with_variants)?;
     if let Some(note) = &args.note {
         mapping = mapping.with_note(note);

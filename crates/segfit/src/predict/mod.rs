@@ -8,6 +8,7 @@ mod anchor;
 mod axis;
 mod candidates;
 mod check;
+mod choices;
 mod collect;
 mod curve;
 mod decision;
@@ -34,7 +35,8 @@ use std::collections::BTreeMap;
 
 pub use anchor::KnownRun;
 pub use candidates::ModelKind;
-pub use check::{CHECK_FORMAT, Check, CheckOptions, check, check_with};
+pub use check::{CHECK_FORMAT, Check, CheckOptions, LeftOut, check, check_with};
+pub use choices::{CHOICES_FORMAT, Choices, ChosenNetwork};
 pub use collect::{Collected, Conflict, collect};
 pub use curve::{CURVE_FORMAT, Curve, NetworkOptions, SizeRow, Subject, curve};
 pub(crate) use curve::{reference_in_words, size_rows};

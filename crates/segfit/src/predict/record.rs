@@ -1,6 +1,5 @@
 //! [`Record`]: one trained network, one line of JSON.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -131,9 +130,6 @@ pub struct Record {
     /// Whether the images are drawn by a program; such data sets never count in a reported error.
     #[serde(default, skip_serializing_if = "is_false")]
     pub synthetic: bool,
-    /// Scores of the untrained network by other methods, by name, for example `xtiny`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub scores: BTreeMap<String, f64>,
 }
 
 /// Lines without the field stay as they were.

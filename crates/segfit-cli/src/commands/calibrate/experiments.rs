@@ -230,7 +230,6 @@ impl Judged<'_> {
             collapsed: ended.collapsed,
             parent: None,
             synthetic: false,
-            scores: std::collections::BTreeMap::new(),
         })
     }
 }
