@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use segfit::complexity::{ComplexityProfile, PROFILE_FORMAT};
 use segfit::data::{Dataset, Mask, Split};
-use segfit::evaluate::constant_mask_dice;
+use segfit::evaluate::{Evaluation, METRICS_FORMAT, constant_mask_dice};
 use segfit::files::read_json;
-use segfit::predict::{DatasetId, Mapping, Subject};
+use segfit::predict::{DatasetId, KnownRun, Mapping, Subject};
 use segfit::recipe::InputSpec;
+use segfit_engine::run_folder::RunFolder;
 
 use crate::commands::measure::{Measured, profile_of};
 use crate::context::Global;
@@ -79,4 +80,21 @@ pub fn mapping(file: Option<&Path>, global: &Global) -> Result<Mapping> {
         on.input_size
     ));
     Ok(mapping)
+}
+
+/// `mapping` with its predictions for `subject` shifted by what the run in `folder` reached, where one is given.
+///
+/// # Errors
+/// When the folder is no run, was not evaluated, or is of other files than the subject.
+pub fn anchored(mapping: Mapping, folder: Option<&Path>, subject: &Subject, global: &Global) -> Result<Mapping> {
+    let Some(folder) = folder else { return Ok(mapping) };
+    let run = RunFolder::open(folder)?;
+    if run.info.fingerprint != subject.dataset.fingerprint {
+        bail!("{} was trained on other files than {}", folder.display(), subject.dataset.name);
+    }
+    let metrics: Evaluation = read_json(&folder.join("metrics.json"), METRICS_FORMAT)
+        .with_context(|| format!("{} is not evaluated yet; run `segfit evaluate`", folder.display()))?;
+    let known = KnownRun { network: &run.network, dice: metrics.dice.mean };
+    global.note(&format!("anchored on {}: Dice {:.3}", folder.display(), metrics.dice.mean));
+    Ok(mapping.anchored(&subject.measures, subject.constant_dice, &known)?)
 }

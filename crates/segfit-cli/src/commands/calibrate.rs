@@ -8,11 +8,12 @@ mod slurm;
 mod status;
 mod vary;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
-use segfit::predict::{Manifest, Mapping, Record, check, collect};
+use anyhow::{Result, bail};
+use segfit::predict::{CheckOptions, Choices, Manifest, Mapping, Record, check_with, collect};
 
 use crate::context::Global;
 use crate::interrupt;
@@ -65,24 +66,48 @@ struct RunArgs {
     time: Option<Duration>,
 }
 
+/// Which records are used.
 #[derive(Debug, clap::Args)]
-struct FitArgs {
+struct Source {
     /// Record files, or folders of them
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
+    /// Only records of this recipe, by its name or digest; records of two recipes are never mixed
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct FitArgs {
+    #[command(flatten)]
+    source: Source,
     /// The mapping
     #[arg(long, value_name = "FILE", default_value = "mapping.json")]
     out: PathBuf,
     /// A remark that is kept in the mapping
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Your own records, learned from together with the others
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    add: Vec<PathBuf>,
+    /// Learn from data sets that were made from others or by a program, too
+    #[arg(long)]
+    with_variants: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
-    /// Record files, or folders of them
-    #[arg(value_name = "PATH", required = true)]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+    /// Check also with data sets in the training that were made from others or by a program
+    #[arg(long)]
+    with_variants: bool,
+    /// Share of the full network's Dice that the choice of a size is to keep
+    #[arg(long, value_name = "SHARE", default_value = "95%", value_parser = keep_share)]
+    keep: f64,
+    /// What another method chose for each data set, to be compared with (segfit-choices/1)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    choices: Vec<PathBuf>,
 }
 
 /// Runs it.
@@ -100,7 +125,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Command::Slurm(args) => slurm::run(args, global),
         Command::Fit(args) => fit(args, global),
         Command::Check(args) => {
-            let result = check(&read_records(&args.paths, global)?)?;
+            let others = args.choices.iter().map(|path| Choices::read(path)).collect::<segfit::Result<_>>()?;
+            let options = CheckOptions { variants: args.with_variants, keep: args.keep, others };
+            let result = check_with(&args.source.records(&[], global)?, &options)?;
             global.print(&result, &result.table())
         }
     }
@@ -118,14 +145,48 @@ fn read_records(paths: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
     Ok(found.records)
 }
 
+impl Source {
+    /// The records of one recipe in the paths and in `more`.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or there are records of two recipes and none was named, or none of the one named.
+    fn records(&self, more: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
+        let records = read_records(&[&self.paths, more].concat(), global)?;
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for record in &records {
+            *counts.entry((record.recipe.name.clone(), record.recipe.digest.clone())).or_default() += 1;
+        }
+        let is_wanted = |name: &str, digest: &str| self.recipe.as_ref().is_none_or(|r| r == name || r == digest);
+        let wanted = counts.keys().filter(|(name, digest)| is_wanted(name, digest)).count();
+        if wanted == 1 || counts.is_empty() {
+            let (used, other): (Vec<_>, Vec<_>) =
+                records.into_iter().partition(|r| is_wanted(&r.recipe.name, &r.recipe.digest));
+            if !other.is_empty() {
+                global.note(&format!("{} records of other recipes are not used", other.len()));
+            }
+            return Ok(used);
+        }
+        let found = counts.iter().map(|((name, digest), n)| format!("{n} of {name} ({digest})"));
+        let found = found.collect::<Vec<_>>().join(", ");
+        match &self.recipe {
+            Some(recipe) if wanted == 0 => bail!("no records of recipe {recipe}; there are {found}"),
+            _ => bail!("records of several recipes cannot be mixed: {found}; choose one with --recipe NAME or DIGEST"),
+        }
+    }
+}
+
 fn fit(args: &FitArgs, global: &Global) -> Result<()> {
-    let records = read_records(&args.paths, global)?;
-    let mut mapping = Mapping::fit(&records)?;
+    let records = args.source.records(&args.add, global)?;
+    let mut mapping = Mapping::fit_with(&records, args.with_variants)?;
     if let Some(note) = &args.note {
         mapping = mapping.with_note(note);
     }
     mapping.write(&args.out)?;
     global.print(&mapping, &format!("mapping of {} records in {}", records.len(), args.out.display()))
+}
+
+fn keep_share(text: &str) -> Result<f64, String> {
+    segfit::plan::parse_share("--keep", text).map_err(|error| error.to_string())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -11,7 +11,7 @@ use crate::commands::predict::{PredictionOptions, network_options};
 use crate::context::Global;
 use crate::data_options::{DataOptions, InputOptions};
 use crate::network_options::FamilyOptions;
-use crate::subject::{mapping, subject};
+use crate::subject::{anchored, mapping, subject};
 use crate::together::{json, write_together};
 use crate::units::count;
 
@@ -106,6 +106,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let dataset = args.data.open(global)?;
     let options = network_options(&args.family, &dataset, args.input.size)?;
     let (subject, profile) = subject(&dataset, &args.input.spec(), args.source.profile.as_deref(), global)?;
+    let mapping = anchored(mapping, args.source.anchor.as_deref(), &subject, global)?;
     let mut plan = plan(&mapping, &subject, &options, &args.budgets.budgets())?;
     plan.input = Some(args.input.spec());
     if !args.dry_run {

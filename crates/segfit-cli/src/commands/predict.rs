@@ -9,7 +9,7 @@ use segfit::predict::{NetworkOptions, curve};
 use crate::context::Global;
 use crate::data_options::{DataOptions, InputOptions};
 use crate::network_options::FamilyOptions;
-use crate::subject::{mapping, subject};
+use crate::subject::{anchored, mapping, subject};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Nothing is trained. The complexity of the training images is measured and compared with data \
@@ -44,6 +44,9 @@ pub struct PredictionOptions {
     /// Profile of `segfit measure --out`; it is measured again when it does not fit
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
+    /// A finished and evaluated run on the same data: what it reached shifts the prediction of all sizes
+    #[arg(long, value_name = "RUN")]
+    pub anchor: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
@@ -52,6 +55,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let options = network_options(&args.family, &dataset, args.input.size)?;
     args.family.build(dataset.channels, dataset.classes)?;
     let (subject, _) = subject(&dataset, &args.input.spec(), args.source.profile.as_deref(), global)?;
+    let mapping = anchored(mapping, args.source.anchor.as_deref(), &subject, global)?;
     let curve = curve(&mapping, &subject, &options)?;
     if let Some(path) = &args.out {
         write_json(path, &curve)?;

@@ -204,9 +204,11 @@ mod tests {
             assert!(!smaller || size.retention.mean < 0.95, "width {} depth {}", size.base_width, size.depth);
         }
         assert_eq!(Cost::of(&plan.spec, 64).unwrap().params, plan.network.params);
-        let cautious = Budgets { keep_bound: Bound::Low, ..keep(0.95) };
+        // Images of another size are an extrapolation with wide intervals, so that less can be promised.
+        let (mean, cautious) = (keep(0.9), Budgets { keep_bound: Bound::Low, ..keep(0.9) });
+        let mean = super::plan(&MAPPING, &subject(), &options(16), &mean).unwrap();
         let cautious = super::plan(&MAPPING, &subject(), &options(16), &cautious).unwrap();
-        assert!(cautious.network.params > plan.network.params && cautious.predicted.retention.low >= 0.95);
+        assert!(cautious.network.params > mean.network.params && cautious.predicted.retention.low >= 0.9);
     }
 
     #[test]

@@ -38,6 +38,21 @@ impl Feature {
     }
 }
 
+/// Penalties that leave-one-data-set-out chooses from, the strongest first.
+pub(crate) const PENALTIES: [f64; 7] = [1e6, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03];
+
+/// The first of `penalties` (strongest first) whose error no other undercuts.
+pub(crate) fn strongest_of_the_best(penalties: &[f64], error: impl Fn(f64) -> f64) -> f64 {
+    let mut best = (penalties[0], error(penalties[0]));
+    for &penalty in &penalties[1..] {
+        let error = error(penalty);
+        if error < best.1 - 1e-12 {
+            best = (penalty, error);
+        }
+    }
+    best.0
+}
+
 /// Minimises sum (y - x b)^2 + `penalty` * rows * |b|^2; all columns are penalised, so y and the columns should be centred.
 pub(crate) fn ridge(rows: &[Vec<f64>], y: &[f64], penalty: f64) -> Vec<f64> {
     let columns = rows.first().map_or(0, Vec::len);

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Measures;
-use super::candidates::{
-    Fitted, HalfWidth, HalfWidths, ModelKind, SMALLEST_STAKE, choose, leave_one_out, logit, mean_error,
-};
+use super::anchor::{Anchored, KnownRun};
+use super::candidates::{Estimate, Fitted, ModelKind, choose, leave_one_out, logit, mean_error, originals};
+use super::decision::margin;
+use super::grid::Spot;
+use super::half_widths::{HalfWidths, Residual};
 use super::interval::{CONFORMAL_SETS, Interval};
-use super::models::FEATURES;
 use super::record::{RecipeId, Record, short_hash};
 use super::samples::{Samples, SetSamples};
 use super::size::{Cell, SizeFeatures};
@@ -20,7 +22,7 @@ use crate::files::{read_json, write_json};
 use crate::network::NetworkSpec;
 
 /// `format` of mapping files.
-pub const MAPPING_FORMAT: &str = "segfit-mapping/1";
+pub const MAPPING_FORMAT: &str = "segfit-mapping/2";
 
 /// Data sets that a mapping needs at least, so that leaving one out leaves two.
 pub(crate) const SMALLEST_CALIBRATION: usize = 3;
@@ -49,6 +51,9 @@ pub struct CalibratedOn {
     pub engines: Vec<String>,
     /// Number of records.
     pub records: usize,
+    /// Further data sets that were learned from, made from the others or by a program; no error is reported on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<String>,
     /// Data sets that could not be used, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -79,7 +84,7 @@ pub struct Hull {
 /// Share of a range that may lie outside before it counts as extrapolation.
 pub const MARGIN: f64 = 0.1;
 
-/// Octaves by which rounding may bend a uniform shape before it counts as another shape.
+/// Octaves by which rounding may bend a shape before it counts as another one.
 pub const SHAPE_MARGIN: f64 = 0.1;
 
 /// Extrapolated intervals are wider by this factor and at least as wide as at the median calibrated size; each level of depth
@@ -105,6 +110,10 @@ pub struct Mapping {
     pub hull: Hull,
     fitted: Fitted,
     half_widths: HalfWidths,
+    /// Errors on data sets left out; an anchor is weighed by them.
+    residuals: Vec<Residual>,
+    #[serde(skip)]
+    anchored: Option<Anchored>,
 }
 
 /// What to expect of a network that has not been trained.
@@ -137,41 +146,66 @@ impl Mapping {
         }
     }
 
-    /// Fits every candidate, chooses by leave-one-data-set-out, and measures the intervals.
+    /// Fits every candidate to the original data sets, chooses by leave-one-data-set-out, and measures the intervals.
     ///
     /// # Errors
     /// [`Error::Calibration`] when the records do not belong together or fewer than three data sets can be used.
     pub fn fit(records: &[Record]) -> Result<Self> {
+        Self::fit_with(records, false)
+    }
+
+    /// As [`Self::fit`]; with `variants`, data sets made from others or by a program are learned from, too. Errors and
+    /// intervals come from the original data sets alone.
+    ///
+    /// # Errors
+    /// As [`Self::fit`].
+    pub fn fit_with(records: &[Record], variants: bool) -> Result<Self> {
         let samples = Samples::of(records)?;
-        let sets: Vec<&SetSamples> = samples.sets.iter().collect();
-        if sets.len() < SMALLEST_CALIBRATION {
-            let reason = format!("{} data sets can be used, at least {SMALLEST_CALIBRATION} are needed", sets.len());
+        let sets = samples.training(variants);
+        let count = originals(&sets).len();
+        if count < SMALLEST_CALIBRATION {
+            let reason = format!("{count} data sets can be used, at least {SMALLEST_CALIBRATION} are needed");
             let reason = [vec![reason], samples.left_out].concat().join("; ");
             return Err(Error::Calibration { reason });
         }
-        let mut candidates = Vec::new();
-        for kind in ModelKind::ALL {
-            if let Ok(held) = leave_one_out(kind, &sets) {
-                candidates.push((kind, held));
-            }
-        }
+        let fitted: Vec<_> = ModelKind::ALL.into_par_iter().map(|kind| (kind, leave_one_out(kind, &sets))).collect();
+        let candidates: Vec<_> = fitted.into_iter().filter_map(|(kind, held)| Some((kind, held.ok()?))).collect();
         let Some(shipped) = choose(&candidates) else {
             return Err(Error::Calibration { reason: "no model can be fitted to these records".into() });
         };
         let fitted = Fitted::fit(shipped, &sets)?;
         let held = candidates.iter().find(|c| c.0 == shipped).map_or(&[][..], |c| &c.1);
+        let residuals = Residual::of(held, &fitted.grid);
         let mapping = Self {
             format: MAPPING_FORMAT.into(),
             id: String::new(),
-            calibrated_on: CalibratedOn::of(&samples),
+            calibrated_on: CalibratedOn::of(&samples, &sets),
             shipped,
             errors: candidates.iter().map(|(kind, held)| (*kind, mean_error(held))).collect(),
-            interval: interval_in_words(sets.len()),
-            hull: Hull::of(&sets),
-            half_widths: HalfWidths::of(held, &fitted.grid),
+            interval: interval_in_words(count),
+            hull: Hull::of(&sets, &fitted),
+            half_widths: HalfWidths::of(&residuals, &fitted.grid),
+            residuals,
             fitted,
+            anchored: None,
         };
         Ok(mapping.identified())
+    }
+
+    /// The mapping with its predictions for one data set shifted by what a run on it has shown: `run` is a network that was
+    /// trained on the data set described by `measures` and `constant_dice`, with its test Dice. The result is good for that data
+    /// set only.
+    ///
+    /// # Errors
+    /// [`Error::Option`] when a Dice is not in 0 to 1; [`Error::Network`] for a network that does not fit together.
+    pub fn anchored(&self, measures: &Measures, constant_dice: f64, run: &KnownRun<'_>) -> Result<Self> {
+        check_share("Dice of the constant mask", constant_dice)?;
+        check_share("Dice of the anchor", run.dice)?;
+        let spot = self.fitted.grid.spot(&run.network.family, &SizeFeatures::of(run.network)?);
+        let estimate = self.fitted.estimate(measures, constant_dice, &spot);
+        let surprise = logit(run.dice) - logit(estimate.dice());
+        let anchored = Anchored::new(&self.residuals, &self.fitted.grid, &spot, surprise, &self.half_widths);
+        Ok(Self { anchored: Some(anchored), ..self.clone() })
     }
 
     /// The mapping with a remark on where it comes from.
@@ -211,32 +245,37 @@ impl Mapping {
         network: &NetworkSpec,
         size: usize,
     ) -> Result<Prediction> {
-        if !(0.0..1.0).contains(&constant_dice) {
-            let (what, expected) = ("Dice of the constant mask".into(), "0 to below 1".into());
-            return Err(Error::Option { what, expected, got: constant_dice.to_string() });
-        }
+        check_share("Dice of the constant mask", constant_dice)?;
         let features = SizeFeatures::of(network)?;
-        let mut reasons = self.beyond_network(&features, network, size);
+        let spot = self.fitted.grid.spot(&network.family, &features);
+        let mut reasons = self.beyond_network(&features, &spot, network, size);
         reasons.extend(self.beyond_data(measures, constant_dice));
         let extrapolated = !reasons.is_empty();
-        let estimate = self.fitted.estimate(measures, constant_dice, &features);
-        let half = self.half_width(measures, &features, extrapolated);
-        let around = half.skill * estimate.stake.max(SMALLEST_STAKE);
-        let dice = |shift: f64| 1.0 / (1.0 + (-(logit(estimate.dice) + shift)).exp());
-        Ok(Prediction {
-            dice: Interval {
-                low: dice(-half.logit).min(estimate.dice),
-                mean: estimate.dice,
-                high: dice(half.logit).max(estimate.dice),
-            },
-            retention: Interval {
-                low: (estimate.retention - around).max(0.0),
-                mean: estimate.retention,
-                high: estimate.retention + around,
-            },
-            extrapolated,
-            reasons,
-        })
+        let estimate = self.fitted.estimate(measures, constant_dice, &spot);
+        let plain = |at: &Spot| self.fitted.estimate(measures, constant_dice, at);
+        let (mut retention, mut logit_dice) = (estimate.retention, logit(estimate.dice()));
+        let mut widths = &self.half_widths;
+        if let Some(anchored) = &self.anchored {
+            (retention, logit_dice) = anchored.shifted(&self.fitted.grid, &spot, &plain);
+            widths = &anchored.half_widths;
+        }
+        let half = self.half_width(widths, &plain, &estimate, &features, &spot, extrapolated);
+        let dice = |shift: f64| 1.0 / (1.0 + (-(logit_dice + shift)).exp());
+        let mean = if self.anchored.is_some() { dice(0.0) } else { estimate.dice() };
+        let retention = if extrapolated {
+            Interval { low: (retention - half.0).max(0.0), mean: retention, high: retention + half.0 }
+        } else {
+            widths.around(retention, half.0)
+        };
+        let dice = Interval { low: dice(-half.1).min(mean), mean, high: dice(half.1).max(mean) };
+        Ok(Prediction { dice, retention, extrapolated, reasons })
+    }
+
+    /// By how much the predicted retention of a network should exceed the share `keep`, so that nine in ten choices keep it: the
+    /// margin that this took on the data sets left out.
+    #[must_use]
+    pub fn keep_margin(&self, keep: f64) -> f64 {
+        margin(&self.residuals, keep)
     }
 
     /// Whether records exist of this depth.
@@ -245,33 +284,42 @@ impl Mapping {
         self.calibrated_on.depths.contains(&depth)
     }
 
-    fn half_width(&self, measures: &Measures, size: &SizeFeatures, extrapolated: bool) -> HalfWidth {
-        let half = self.half_widths.at(self.fitted.grid.nearest_depth(size.depth), size.log2_width);
+    /// Half widths of retention and of logit Dice.
+    fn half_width(
+        &self,
+        widths: &HalfWidths,
+        plain: &dyn Fn(&Spot) -> Estimate,
+        estimate: &Estimate,
+        size: &SizeFeatures,
+        spot: &Spot,
+        extrapolated: bool,
+    ) -> (f64, f64) {
+        let grid = &self.fitted.grid;
+        let (retention, logit) = (widths.retention.at(grid, spot, estimate), widths.logit.at(grid, spot, estimate));
         if !extrapolated {
-            return half;
+            return (retention, logit);
         }
-        let typical = self.half_widths.typical;
-        let levels = 1.0 + self.fitted.grid.nearest_depth(size.depth).abs_diff(size.depth) as f64;
+        let levels = 1.0 + spot.depth.abs_diff(size.depth) as f64;
         let wider = |half: f64, typical: f64| (EXTRAPOLATED * half).max(typical) * levels;
-        let skill = wider(half.skill, typical.skill) + self.shape_error(measures, size);
-        HalfWidth { skill, logit: wider(half.logit, typical.logit), ..half }
+        let retention = wider(retention, widths.retention.typical(estimate));
+        (retention + self.shape_error(plain, size, spot), wider(logit, widths.logit.typical(estimate)))
     }
 
-    /// What the skill of a shape that was not calibrated may be off by: its effective width is uncertain by the standard
+    /// What the retention of a shape that was not calibrated may be off by: its effective width is uncertain by the standard
     /// deviation of its cells, because nothing says which of them count. 0 for calibrated shapes.
-    fn shape_error(&self, measures: &Measures, size: &SizeFeatures) -> f64 {
+    fn shape_error(&self, estimate: &dyn Fn(&Spot) -> Estimate, size: &SizeFeatures, spot: &Spot) -> f64 {
         let within = |value: f64, [low, high]: [f64; 2]| (low..=high).contains(&value);
         if within(size.slope, self.hull.slope) && within(size.decoder_ratio, self.hull.decoder_ratio) {
             return 0.0;
         }
         let square = |c: &Cell| (c.log2_width - size.log2_width).powi(2);
         let deviation = (size.cells.iter().map(square).sum::<f64>() / size.cells.len() as f64).sqrt();
-        let skill = |log2_width: f64| self.fitted.skill(measures, size.depth, log2_width);
-        let here = skill(size.log2_width);
-        (here - skill(size.log2_width - deviation)).max(skill(size.log2_width + deviation) - here)
+        let retention = |log2_width: f64| estimate(&Spot { log2_width, ..*spot }).retention;
+        let here = retention(spot.log2_width);
+        (here - retention(spot.log2_width - deviation)).max(retention(spot.log2_width + deviation) - here)
     }
 
-    fn beyond_network(&self, features: &SizeFeatures, network: &NetworkSpec, size: usize) -> Vec<String> {
+    fn beyond_network(&self, features: &SizeFeatures, spot: &Spot, network: &NetworkSpec, size: usize) -> Vec<String> {
         let on = &self.calibrated_on;
         let mut reasons = Vec::new();
         if !on.families.contains(&network.family) {
@@ -280,13 +328,13 @@ impl Mapping {
         if size != on.input_size {
             reasons.push(format!("input of {size} pixels: calibrated at {}", on.input_size));
         }
-        let depth = self.fitted.grid.nearest_depth(features.depth);
+        let depth = spot.depth;
         if depth != features.depth {
             reasons.push(format!("depth {}: the nearest calibrated depth is {depth}", features.depth));
         }
-        let (low, high) = self.fitted.grid.width_range(depth);
-        if features.log2_width < low - 1e-6 || features.log2_width > high + 1e-6 {
-            let width = features.log2_width.exp2();
+        let (low, high) = self.fitted.grid.width_range(spot);
+        if spot.log2_width < low - 1e-6 || spot.log2_width > high + 1e-6 {
+            let width = spot.log2_width.exp2();
             let (low, high) = (low.exp2(), high.exp2());
             reasons.push(format!("effective width {width:.3}: calibrated from {low:.3} to {high:.3}"));
         }
@@ -325,14 +373,27 @@ impl Mapping {
     }
 }
 
+/// Refuses what is no Dice below 1.
+fn check_share(what: &str, value: f64) -> Result<()> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Option { what: what.into(), expected: "0 to below 1".into(), got: value.to_string() })
+}
+
 impl CalibratedOn {
-    fn of(samples: &Samples) -> Self {
-        let names: Vec<String> = samples.sets.iter().map(|s| s.name.clone()).collect();
-        let used: Vec<&Record> = samples.records.iter().filter(|r| names.contains(&r.dataset.name)).collect();
-        let reference = used.iter().max_by_key(|r| r.cost.params);
+    fn of(samples: &Samples, sets: &[&SetSamples]) -> Self {
+        let names = |original: bool| -> Vec<String> {
+            sets.iter().filter(|s| s.is_original() == original).map(|s| s.name.clone()).collect()
+        };
+        let is_used = |r: &&Record| sets.iter().any(|s| s.name == r.dataset.name);
+        let used: Vec<&Record> = samples.records.iter().filter(is_used).collect();
+        let (depth, widths) = &samples.reference;
+        let reference = used.iter().find(|r| r.family == samples.family && r.depth == *depth && r.widths == *widths);
         Self {
             note: None,
-            data_sets: names,
+            data_sets: names(true),
+            variants: names(false),
             families: sorted(used.iter().map(|r| r.family.clone())),
             widths: sorted(used.iter().map(|r| r.base_width)),
             depths: sorted(used.iter().map(|r| r.depth)),
@@ -359,15 +420,15 @@ fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 impl Hull {
-    fn of(sets: &[&SetSamples]) -> Self {
-        let names = FEATURES.iter().chain(&["blob_density"]);
+    fn of(sets: &[&SetSamples], fitted: &Fitted) -> Self {
+        let names = fitted.measures();
         let range = |name: &&str| {
             let values = sets.iter().map(|s| s.measures.get(*name).copied()).collect::<Option<Vec<f64>>>()?;
             Some(((*name).to_string(), widened(values.into_iter(), MARGIN, 0.0)))
         };
         let sizes = || sets.iter().flat_map(|s| &s.points).map(|p| &p.size);
         Self {
-            measures: names.filter_map(range).collect(),
+            measures: names.iter().filter_map(range).collect(),
             constant_dice: widened(sets.iter().map(|s| s.constant_dice), MARGIN, 0.0),
             slope: widened(sizes().map(|s| s.slope), 0.0, SHAPE_MARGIN),
             decoder_ratio: widened(sizes().map(|s| s.decoder_ratio), 0.0, SHAPE_MARGIN),
@@ -383,7 +444,10 @@ fn widened(values: impl Iterator<Item = f64>, share: f64, more: f64) -> [f64; 2]
 
 fn interval_in_words(sets: usize) -> String {
     if sets >= CONFORMAL_SETS {
-        return format!("90%: conformal quantile of the errors on {sets} data sets, each left out once");
+        return format!(
+            "90% for the whole curve of a new data set: conformal quantile of the largest scaled errors on {sets} data sets, \
+             each left out once"
+        );
     }
     format!(
         "90% under the assumption of normal errors, from {sets} data sets, each left out once (fewer than {CONFORMAL_SETS}, so that \
@@ -417,12 +481,9 @@ mod tests {
     #[test]
     fn a_dependence_on_complexity_is_found() {
         let mapping = planted();
-        assert_eq!(mapping.shipped, ModelKind::Ridge, "{:?}", mapping.errors);
-        assert!(
-            mapping.errors[&ModelKind::Ridge] < 0.5 * mapping.errors[&ModelKind::MeanCurve],
-            "{:?}",
-            mapping.errors
-        );
+        let reads_complexity = [ModelKind::Ridge, ModelKind::Selected, ModelKind::Gaussian].contains(&mapping.shipped);
+        assert!(reads_complexity, "{:?}", mapping.errors);
+        assert!(mapping.errors[&mapping.shipped] < 0.5 * mapping.errors[&ModelKind::MeanCurve], "{:?}", mapping.errors);
         let retention = |z: f64| mapping.predict(&measures(z), 0.4, &net(2, 4), 128).unwrap().retention.mean;
         assert!(
             retention(-1.0) > retention(1.0) + 0.02,
@@ -433,12 +494,34 @@ mod tests {
     }
 
     #[test]
-    fn without_a_dependence_the_mean_curve_ships() {
+    fn without_a_dependence_complexity_hardly_moves_the_prediction() {
         for seed in 0..5 {
             let world = World { sets: 10, effect: 0.0, noise: 0.005, seed, ..World::default() };
             let mapping = Mapping::fit(&records(&world)).unwrap();
-            assert_eq!(mapping.shipped, ModelKind::MeanCurve, "seed {seed}: {:?}", mapping.errors);
+            let [easy, hard] = [-1.0, 1.0].map(|z| mapping.predict(&measures(z), 0.4, &net(2, 4), 128).unwrap());
+            let change = (easy.retention.mean - hard.retention.mean).abs();
+            assert!(change < 0.03, "seed {seed}: {change} by {:?}, {:?}", mapping.shipped, mapping.errors);
         }
+    }
+
+    #[test]
+    fn a_users_records_move_the_mapping() {
+        let world = World { sets: 10, effect: 1.0, noise: 0.002, ..World::default() };
+        let all = records(&world);
+        let (own, others): (Vec<Record>, Vec<Record>) = all.into_iter().partition(|r| r.dataset.name == "set09");
+        let without = Mapping::fit(&others).unwrap();
+        let with = Mapping::fit(&[others, own.clone()].concat()).unwrap();
+        assert_eq!(with.calibrated_on.data_sets.len(), without.calibrated_on.data_sets.len() + 1);
+        let own = &own[0];
+        let predict = |m: &Mapping| m.predict(&own.measures, own.constant_dice, &net(1, 4), 128).unwrap();
+        assert!(predict(&without).extrapolated && !predict(&with).extrapolated, "its complexity is now in the range");
+    }
+
+    #[test]
+    fn a_margin_makes_choices_safer() {
+        let mapping = planted();
+        let (low, high) = (mapping.keep_margin(0.5), mapping.keep_margin(0.95));
+        assert!((0.0..0.05).contains(&low) && (0.0..0.5).contains(&high), "{low} {high}");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! [`Record`]: one trained network, one line of JSON.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -158,9 +157,6 @@ pub struct Record {
     /// Whether the images are drawn by a program; such data sets never count in a reported error.
     #[serde(default, skip_serializing_if = "is_false")]
     pub synthetic: bool,
-    /// Scores of the untrained network by other methods, by name, for example `xtiny`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub scores: BTreeMap<String, f64>,
 }
 
 /// Lines without the field stay as they were.
@@ -208,15 +204,18 @@ impl Record {
     /// # Errors
     /// When its family is unknown or the widths do not fit.
     pub fn network(&self) -> Result<NetworkSpec> {
+        self.uniform_network(self.base_width)?.with_widths(&self.widths)
+    }
+
+    /// The network of the same family and depth, for the same images and classes, at a uniform width.
+    ///
+    /// # Errors
+    /// When the family is unknown or the width out of range.
+    pub fn uniform_network(&self, base_width: usize) -> Result<NetworkSpec> {
         let (in_channels, classes) = (self.in_channels, self.classes);
-        let options = families::Options {
-            in_channels,
-            classes,
-            base_width: self.base_width,
-            depth: self.depth,
-            ..families::Options::default()
-        };
-        build(&self.family, &options)?.with_widths(&self.widths)
+        let options =
+            families::Options { in_channels, classes, base_width, depth: self.depth, ..families::Options::default() };
+        build(&self.family, &options)
     }
 
     /// Whether two records say the same; wall time may differ.

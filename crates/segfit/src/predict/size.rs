@@ -45,6 +45,8 @@ pub struct SizeFeatures {
     /// The effective log2 width u: the mean of the cells' `log2_width`, every cell with the same weight. Uniform U-Nets
     /// of base width w have exactly log2 w; u rises with every width.
     pub log2_width: f64,
+    /// log2 of the number of trained parameters.
+    pub log2_params: f64,
     /// Largest scale.
     pub depth: usize,
     /// Least-squares slope of the cells' `log2_width` over scale; 0 for a uniform network.
@@ -80,11 +82,20 @@ impl SizeFeatures {
         }
         Ok(Self {
             log2_width: mean(cells.iter().map(|c| c.log2_width)),
+            log2_params: (crate::cost::parameters(spec)?.max(1) as f64).log2(),
             depth: cells.iter().map(|c| c.place.scale).max().unwrap_or(0),
             slope: slope(&cells),
             decoder_ratio: decoder_ratio(&cells),
             cells,
         })
+    }
+
+    /// Whether all convolutions have the same channels (a lean network: channels do not grow with depth).
+    #[must_use]
+    pub fn is_flat(&self) -> bool {
+        let log2_channels = |c: &Cell| c.log2_width + c.place.scale as f64;
+        let first = self.cells.first().map_or(0.0, log2_channels);
+        self.depth > 0 && self.cells.iter().all(|c| (log2_channels(c) - first).abs() < 1e-9)
     }
 }
 
@@ -167,6 +178,17 @@ mod tests {
             let work: f64 = features.cells.iter().map(|c| c.macs_share).sum();
             assert!(work > 0.9 && work <= 1.0, "the rest is the head: {work}");
         }
+    }
+
+    #[test]
+    fn a_network_with_equal_channels_everywhere_is_flat_and_not_uniform() {
+        let uniform = net(4, 2);
+        let equal = uniform.widths().into_iter().map(|(name, _)| (name, 4)).collect();
+        let flat = SizeFeatures::of(&uniform.with_widths(&equal).unwrap()).unwrap();
+        assert!(flat.is_flat());
+        let uniform = SizeFeatures::of(&uniform).unwrap();
+        assert!(!uniform.is_flat());
+        assert!(flat.log2_params < uniform.log2_params);
     }
 
     #[test]

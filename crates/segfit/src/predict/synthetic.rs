@@ -2,6 +2,7 @@
 
 use super::Measures;
 use super::SizeFeatures;
+use super::axis::Axis;
 use super::record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record, short_hash};
 use crate::cost::Cost;
 use crate::network::families::{self, unet};
@@ -25,13 +26,30 @@ pub(crate) struct World {
     /// Whether networks of base width 8 with slopes of -0.5 and 0.25 and with a decoder of half the width are trained too;
     /// only their effective width counts.
     pub shapes: bool,
+    /// Which cells count in the size of a shape.
+    pub axis: Axis,
+    /// Measures `noise00`, `noise01`, ... that mean nothing.
+    pub noise_measures: usize,
+    /// Standard deviation of ln deficit between data sets that no measure explains.
+    pub unexplained: f64,
     /// Names the random stream.
     pub seed: u64,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { sets: 4, effect: 0.0, noise: 0.0, seeds: 1, depths: &[4], shapes: false, seed: 0 }
+        Self {
+            sets: 4,
+            effect: 0.0,
+            noise: 0.0,
+            seeds: 1,
+            depths: &[4],
+            shapes: false,
+            axis: Axis::default(),
+            noise_measures: 0,
+            unexplained: 0.0,
+            seed: 0,
+        }
     }
 }
 
@@ -56,12 +74,15 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
         let mut stream = Stream::new(&[world.seed, set as u64]);
         let constant_dice = 0.2 + 0.4 * f64::from(stream.unit());
         let reference = constant_dice + (1.0 - constant_dice) * f64::from(stream.range(0.7, 0.9));
+        let own = (world.effect * z + world.unexplained * f64::from(stream.normal())).exp();
+        let first = records.len();
         if world.shapes {
             for (slope, ratio) in [(-0.5, 0.0), (0.25, 0.0), (0.0, -1.0), (-0.5, -1.0)] {
                 let widths = shape(slope, ratio);
                 let network = net(8, 4).with_widths(&widths).unwrap();
-                let octaves = 3.0 - SizeFeatures::of(&network).unwrap().log2_width;
-                let dice = constant_dice + (1.0 - 0.04 * octaves.exp2()) * (reference - constant_dice);
+                let octaves = 3.0 - world.axis.log2_width(&SizeFeatures::of(&network).unwrap());
+                let clean = constant_dice + (1.0 - 0.04 * octaves.exp2() * own).max(0.0) * (reference - constant_dice);
+                let dice = (clean + world.noise * f64::from(stream.normal())).clamp(0.0, 1.0);
                 let mut record = record(&format!("set{set:02}"), z, constant_dice, 8, 4, 0, dice);
                 record.job = short_hash(&format!("{} {slope} {ratio}", record.job));
                 record.cost = Cost::of(&network, 128).unwrap();
@@ -73,7 +94,7 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
             for base_width in [1_usize, 2, 4, 8, 16] {
                 for seed in 0..world.seeds {
                     let octaves = 3.0 - (base_width as f64).log2() + 0.5 * (world.depths[0] - depth) as f64;
-                    let mut deficit = 0.04 * octaves.exp2() * (world.effect * z).exp();
+                    let mut deficit = 0.04 * octaves.exp2() * own;
                     if base_width == 16 && depth == world.depths[0] {
                         deficit = 0.0;
                     }
@@ -82,6 +103,11 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
                     records.push(record(&format!("set{set:02}"), z, constant_dice, base_width, depth, seed, dice));
                 }
             }
+        }
+        for number in 0..world.noise_measures {
+            let value = f64::from(stream.normal());
+            let name = format!("noise{number:02}");
+            records[first..].iter_mut().for_each(|r| _ = r.measures.insert(name.clone(), value));
         }
     }
     records
@@ -134,6 +160,5 @@ fn record(name: &str, z: f64, constant_dice: f64, base_width: usize, depth: usiz
         collapsed: false,
         parent: None,
         synthetic: false,
-        scores: std::collections::BTreeMap::new(),
     }
 }

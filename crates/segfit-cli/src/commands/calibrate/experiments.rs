@@ -315,7 +315,6 @@ impl Judged<'_> {
             collapsed: ended.collapsed,
             parent: dataset.origin.parent.clone(),
             synthetic: dataset.origin.synthetic,
-            scores: std::collections::BTreeMap::new(),
         })
     }
 }
