@@ -288,7 +288,7 @@ mod tests {
             let optional = ["attempt", "per_image"].contains(&key.as_str());
             assert_eq!(parse(&less).is_ok(), optional, "{key}");
         }
-        let (mut less, object) = (value.clone(), serde_json::Map::new());
+        let (mut less, object) = (value, serde_json::Map::new());
         less["dataset"] = object.into();
         assert!(parse(&less).is_err());
         for key in ["cost", "seconds"] {
