@@ -24,6 +24,7 @@ mod problem;
 mod record;
 mod samples;
 mod scores;
+mod shape_error;
 mod size;
 mod statistics;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use noise::{Noise, SourceSpread};
 pub use record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record};
 pub use samples::{Point, Samples, SetSamples};
 pub use scores::{ModelScore, Paired};
+pub(crate) use size::layer_places;
 pub use size::{Cell, Place, Side, SizeFeatures, places};
 
 /// Mean over the training images of each complexity measure, by name, for example `jpeg` or `survival@1/4`.
