@@ -1,6 +1,7 @@
 //! [`Line`]: one shape of a network at all overall widths, as a nested sequence of width vectors.
 
 use super::space::Level;
+use crate::network::round_channels;
 use crate::predict::{Hull, Side};
 
 /// Octaves per level by which channels grow faster towards the bottom than in the family's own network. One octave less per level
@@ -86,7 +87,7 @@ impl Line {
     /// Channels of network `i`, below [`Self::len`].
     pub(super) fn channels(&self, level: &Level, i: usize) -> Vec<usize> {
         let factor = if i == 0 { 0.0 } else { self.factors[i - 1] };
-        let rounded = |exact: f64| (exact * factor * (1.0 + TOLERANCE) + 0.5).floor() as usize;
+        let rounded = |exact: f64| round_channels(exact * factor * (1.0 + TOLERANCE), 1);
         let groups = level.groups.iter().zip(&self.steps);
         groups.map(|(g, &exact)| (rounded(exact) * g.step).clamp(g.low, g.high)).collect()
     }
@@ -100,6 +101,7 @@ impl Line {
     }
 
     /// The last network whose factor is at most `factor` times full width.
+    #[cfg(test)]
     pub(super) fn index(&self, factor: f64) -> usize {
         self.factors.partition_point(|&f| f <= factor * (1.0 + TOLERANCE))
     }

@@ -31,7 +31,6 @@ pub struct Space {
     pub(super) levels: Vec<Level>,
     /// Rows and columns of the input.
     pub(super) size: usize,
-    pub(super) freedom: Freedom,
 }
 
 /// All networks of one depth.
@@ -88,7 +87,7 @@ impl Space {
             known_patterns(full, freedom)?;
         }
         let levels = specs.into_iter().map(|full| Level::of(full, freedom)).collect::<Result<_>>()?;
-        Ok(Self { levels, size, freedom: freedom.clone() })
+        Ok(Self { levels, size })
     }
 
     /// The full network.

@@ -49,7 +49,7 @@ pub fn weight_bytes(spec: &NetworkSpec, precision: Precision) -> Result<u64> {
     let bytes = |p: &Parameter| {
         let (each, channel) = precision.bytes(p.kind);
         let transposed = matches!(spec.layers[p.layer].op, Op::ConvTranspose2d { .. });
-        let outputs = if transposed { p.shape[1] } else { p.shape[0] };
+        let outputs = if transposed && p.kind == ParameterKind::Weight { p.shape[1] } else { p.shape[0] };
         p.len() as u64 * each + outputs as u64 * channel
     };
     Ok(spec.parameters()?.iter().map(bytes).sum())

@@ -326,6 +326,13 @@ impl Mapping {
         self.shape_error
     }
 
+    /// The mapping as if it had been calibrated on shapes inside these ranges, with this error.
+    #[cfg(test)]
+    pub(crate) fn with_shapes(mut self, slope: [f64; 2], decoder_ratio: [f64; 2], error: f64) -> Self {
+        (self.hull.slope, self.hull.decoder_ratio, self.shape_error) = (slope, decoder_ratio, Some(error));
+        self
+    }
+
     /// By how much the predicted retention of a network should exceed the share `keep`, so that nine in ten choices keep it: the
     /// margin that this took on the data sets left out.
     #[must_use]
