@@ -1,6 +1,6 @@
 //! Options that name a data set, and how its samples are prepared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use segfit::data::{Dataset, Options, Sample, Split, prepare};
@@ -14,6 +14,13 @@ pub struct DataOptions {
     /// Folder of the data set: images/ and masks/ with files of equal names, or nnU-Net's layout
     #[arg(value_name = "DATA", required_unless_present = "images", help_heading = None::<&str>)]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub folders: FolderOptions,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Images and masks")]
+pub struct FolderOptions {
     /// Folder of the images, where the layout does not say
     #[arg(long, value_name = "FOLDER")]
     pub images: Option<PathBuf>,
@@ -25,15 +32,22 @@ pub struct DataOptions {
     pub instances: bool,
 }
 
-impl DataOptions {
-    /// What the method crate needs to open it.
-    pub fn options(&self) -> Options {
+impl FolderOptions {
+    /// What the method crate needs to open a data set in `data`.
+    pub fn options(&self, data: Option<&Path>) -> Options {
         Options {
             images: self.images.clone(),
             masks: self.masks.clone(),
             instances: self.instances,
-            ..Options::new(self.data.clone().unwrap_or_default())
+            ..Options::new(data.unwrap_or(Path::new("")))
         }
+    }
+}
+
+impl DataOptions {
+    /// What the method crate needs to open it.
+    pub fn options(&self) -> Options {
+        self.folders.options(self.data.as_deref())
     }
 
     /// The checked data set; its size, labels and warnings go to standard error.

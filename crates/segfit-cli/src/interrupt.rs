@@ -1,8 +1,10 @@
-//! Ctrl-C: the first one asks for a clean stop, the second one ends the process.
+//! Ctrl-C: the first one asks for a clean stop, the second one ends the process. SIGTERM, with which clusters announce the
+//! end, asks for a clean stop too.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
-static ASKED: AtomicBool = AtomicBool::new(false);
+static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Starts to listen.
 ///
@@ -14,6 +16,8 @@ pub fn listen() -> anyhow::Result<()> {
             std::process::exit(130);
         }
     })?;
+    #[cfg(unix)]
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, ASKED.clone())?;
     Ok(())
 }
 

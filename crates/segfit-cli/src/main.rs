@@ -8,6 +8,7 @@ mod failure;
 mod interrupt;
 mod lineage_options;
 mod network_options;
+mod new_folder;
 mod precision_options;
 mod subject;
 mod table;

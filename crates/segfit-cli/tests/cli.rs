@@ -1,5 +1,6 @@
 //! The program as a user meets it: what it prints, writes and refuses.
 
+mod calibration;
 mod support;
 mod training;
 
@@ -396,7 +397,7 @@ fn phantoms_are_the_same_for_the_same_seed_and_complete() {
     };
     assert_eq!(make("a", "1"), make("b", "1"));
     assert_ne!(make("c", "1"), make("d", "2"));
-    assert_eq!(names(&lab.path("a")), ["images", "masks", "split.csv"]);
+    assert_eq!(names(&lab.path("a")), ["PHANTOM.json", "images", "masks", "split.csv"]);
     assert_eq!(names(&lab.path("a/images")), names(&lab.path("a/masks")));
     assert_eq!(names(&lab.path("")), ["a", "b", "c", "d"], "no temporary folder is left");
 }

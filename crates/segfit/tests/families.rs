@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use segfit::cost;
 use segfit::network::families::{Activation, FAMILIES, Norm, Options, Upsampling, family};
-use segfit::network::{GroupKind, Narrowing, NetworkSpec, Op, Shapes};
+use segfit::network::{Group, GroupKind, Narrowing, NetworkSpec, Op, Shapes};
 
 /// A family at a small width, with options that it may refuse.
 fn options() -> impl Strategy<Value = (usize, Options)> {
@@ -106,7 +106,11 @@ proptest! {
         let widths: Vec<(String, usize)> = full.widths().into_iter().collect();
         let (name, channels) = widths[group.index(widths.len())].clone();
         let index = full.groups.iter().position(|g| g.name == name).unwrap();
-        let multiple = full.channel_multiples().unwrap()[index];
+        let multiples = full.channel_multiples().unwrap();
+        // Beside channels that only add up to what a norm's groups divide, a single one cannot change.
+        let fits = |(group, multiple): (&Group, &usize)| group.kind != GroupKind::Free || group.channels.is_multiple_of(*multiple);
+        prop_assume!(full.groups.iter().zip(&multiples).all(fits));
+        let multiple = multiples[index];
         let less = (channels as f64 * share) as usize / multiple * multiple;
         prop_assume!(less > 0 && less < channels);
         let narrowed = full.with_widths(&[(name, less)].into()).unwrap();

@@ -1,14 +1,19 @@
 //! `segfit calibrate`: experiments that the prediction learns from.
 
+mod claim;
 mod experiments;
+mod gather;
+mod plan;
+mod slurm;
+mod status;
+mod vary;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use segfit::files::{read_json, write_atomically, write_json};
-use segfit::predict::{CheckOptions, DatasetPath, Manifest, Mapping, Record, Sweep, check_with, collect};
-use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
+use anyhow::{Result, bail};
+use segfit::predict::{CheckOptions, Choices, Manifest, Mapping, Record, check_with, collect};
 
 use crate::context::Global;
 use crate::interrupt;
@@ -17,7 +22,7 @@ use crate::interrupt;
 ///
 /// The prediction that segfit ships was learned from networks that were really trained. These commands repeat that, or
 /// add your own data sets: `plan` lists trainings, `run` works through them (it can be stopped and goes on later),
-/// `collect` gathers their records, `fit` makes a mapping for `segfit predict --mapping`, `check` shows how well it
+/// on a cluster by the scripts of `slurm`, `collect` gathers their records, `fit` makes a mapping for `segfit predict --mapping`, `check` shows how well it
 /// predicts data sets that it has not seen.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,46 +32,22 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List the trainings: every data set at every width, depth and seed
-    Plan(PlanArgs),
+    /// List the trainings: every data set in every family, width or shape, depth and seed
+    Plan(plan::Args),
     /// Train what the list says and write one record for each training
     Run(RunArgs),
-    /// How much of the list is done
-    Status(StatusArgs),
+    /// How much of the list is done, running, failed, and how long the rest will take
+    Status(status::Args),
     /// Gather records into one file, without duplicates
-    Collect(CollectArgs),
+    Collect(gather::Args),
+    /// Make a further data set from the images of one: blurred, noisier, paler, enlarged, reduced, or a part of it
+    Vary(vary::Args),
+    /// Write the scripts that run a list on a cluster: Slurm, Snakemake, submitit
+    Slurm(slurm::Args),
     /// Learn a mapping from records
     Fit(FitArgs),
     /// Errors of every model on data sets that it was not fitted to
     Check(CheckArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct PlanArgs {
-    /// Data sets whose frames are resized
-    #[arg(value_name = "DATA")]
-    data: Vec<PathBuf>,
-    /// Data sets that are trained on patches at native resolution (tiles, large images)
-    #[arg(long, value_name = "DATA", num_args = 1..)]
-    patch: Vec<PathBuf>,
-    /// Channels at full resolution
-    #[arg(long, value_delimiter = ',', default_value = "16,8,4,2,1", value_name = "N,N,...")]
-    widths: Vec<usize>,
-    /// Poolings
-    #[arg(long, value_delimiter = ',', default_value = "4", value_name = "N,N,...")]
-    depths: Vec<usize>,
-    /// Seeds
-    #[arg(long, value_delimiter = ',', default_value = "0", value_name = "N,N,...")]
-    seeds: Vec<u64>,
-    /// Rows and columns of the network's input
-    #[arg(long, default_value_t = 128, value_name = "PIXELS")]
-    size: usize,
-    /// Recipe file instead of the built-in one
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
-    /// The list
-    #[arg(long, value_name = "FILE", default_value = "manifest.json")]
-    out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,31 +66,21 @@ struct RunArgs {
     time: Option<Duration>,
 }
 
+/// Which records are used.
 #[derive(Debug, clap::Args)]
-struct StatusArgs {
-    /// List written by `calibrate plan`
-    #[arg(value_name = "MANIFEST")]
-    manifest: PathBuf,
-    /// Folder given to `calibrate run`
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-}
-
-#[derive(Debug, clap::Args)]
-struct CollectArgs {
+struct Source {
     /// Record files, or folders of them
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// The gathered records, one JSON object a line
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    /// Only records of this recipe, by its name or digest; records of two recipes are never mixed
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 struct FitArgs {
-    /// Record files, or folders of them
-    #[arg(value_name = "PATH", required = true)]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// The mapping
     #[arg(long, value_name = "FILE", default_value = "mapping.json")]
     out: PathBuf,
@@ -126,77 +97,40 @@ struct FitArgs {
 
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
-    /// Record files, or folders of them
-    #[arg(value_name = "PATH", required = true)]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// Check also with data sets in the training that were made from others or by a program
     #[arg(long)]
     with_variants: bool,
     /// Share of the full network's Dice that the choice of a size is to keep
     #[arg(long, value_name = "SHARE", default_value = "95%", value_parser = keep_share)]
     keep: f64,
+    /// What another method chose for each data set, to be compared with (segfit-choices/1)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    choices: Vec<PathBuf>,
 }
 
 /// Runs it.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     match &args.command {
-        Command::Plan(args) => plan(args, global),
+        Command::Plan(args) => plan::run(args, global),
         Command::Run(args) => {
             interrupt::listen()?;
             let manifest = Manifest::read(&args.manifest)?;
             experiments::run(&manifest, &args.out, args.index, args.time, global)
         }
-        Command::Status(args) => status(args, global),
-        Command::Collect(args) => gather(args, global),
+        Command::Status(args) => status::run(args, global),
+        Command::Collect(args) => gather::run(args, global),
+        Command::Vary(args) => vary::run(args, global),
+        Command::Slurm(args) => slurm::run(args, global),
         Command::Fit(args) => fit(args, global),
         Command::Check(args) => {
-            let options = CheckOptions { variants: args.with_variants, keep: args.keep };
-            let result = check_with(&read_records(&args.paths, global)?, &options)?;
+            let others = args.choices.iter().map(|path| Choices::read(path)).collect::<segfit::Result<_>>()?;
+            let options = CheckOptions { variants: args.with_variants, keep: args.keep, others };
+            let result = check_with(&args.source.records(&[], global)?, &options)?;
             global.print(&result, &result.table())
         }
     }
-}
-
-fn plan(args: &PlanArgs, global: &Global) -> Result<()> {
-    let recipe = |mode| -> Result<Recipe> {
-        let input = InputSpec { mode, size: args.size };
-        match &args.recipe {
-            Some(path) => Ok(Recipe { input, ..read_json(path, RECIPE_FORMAT)? }),
-            None => Ok(Recipe::r1(input)),
-        }
-    };
-    let mut datasets = Vec::new();
-    for (paths, mode) in [(&args.data, InputMode::Resize), (&args.patch, InputMode::Patch)] {
-        for path in paths {
-            datasets.push((dataset_path(path)?, recipe(mode)?));
-        }
-    }
-    if datasets.is_empty() {
-        bail!("name at least one data set");
-    }
-    let sweep = Sweep {
-        datasets,
-        family: "unet".into(),
-        widths: args.widths.clone(),
-        depths: args.depths.clone(),
-        seeds: args.seeds.clone(),
-    };
-    let manifest = Manifest::of(&sweep)?;
-    write_json(&args.out, &manifest)?;
-    global.print(&manifest, &format!("{} trainings listed in {}", manifest.jobs.len(), args.out.display()))
-}
-
-fn dataset_path(path: &Path) -> Result<DatasetPath> {
-    let full = path.canonicalize().with_context(|| format!("data set {}", path.display()))?;
-    let name = full.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(DatasetPath { name, path: full.display().to_string() })
-}
-
-fn status(args: &StatusArgs, global: &Global) -> Result<()> {
-    let manifest = Manifest::read(&args.manifest)?;
-    let done = manifest.jobs.iter().filter(|j| experiments::record_path(&args.out, &j.id).exists()).count();
-    let value = serde_json::json!({"jobs": manifest.jobs.len(), "done": done});
-    global.print(&value, &format!("{done} of {} trainings are done", manifest.jobs.len()))
 }
 
 fn read_records(paths: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
@@ -211,30 +145,38 @@ fn read_records(paths: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
     Ok(found.records)
 }
 
-fn gather(args: &CollectArgs, global: &Global) -> Result<()> {
-    let mut records = read_records(&args.paths, global)?;
-    records.sort_by(|a, b| {
-        (&a.dataset.name, b.base_width, a.depth, a.seed, a.attempt, &a.job).cmp(&(
-            &b.dataset.name,
-            a.base_width,
-            b.depth,
-            b.seed,
-            b.attempt,
-            &b.job,
-        ))
-    });
-    let mut text = String::new();
-    for record in &records {
-        text += &record.line()?;
-        text.push('\n');
+impl Source {
+    /// The records of one recipe in the paths and in `more`.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or there are records of two recipes and none was named, or none of the one named.
+    fn records(&self, more: &[PathBuf], global: &Global) -> Result<Vec<Record>> {
+        let records = read_records(&[&self.paths, more].concat(), global)?;
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for record in &records {
+            *counts.entry((record.recipe.name.clone(), record.recipe.digest.clone())).or_default() += 1;
+        }
+        let is_wanted = |name: &str, digest: &str| self.recipe.as_ref().is_none_or(|r| r == name || r == digest);
+        let wanted = counts.keys().filter(|(name, digest)| is_wanted(name, digest)).count();
+        if wanted == 1 || counts.is_empty() {
+            let (used, other): (Vec<_>, Vec<_>) =
+                records.into_iter().partition(|r| is_wanted(&r.recipe.name, &r.recipe.digest));
+            if !other.is_empty() {
+                global.note(&format!("{} records of other recipes are not used", other.len()));
+            }
+            return Ok(used);
+        }
+        let found = counts.iter().map(|((name, digest), n)| format!("{n} of {name} ({digest})"));
+        let found = found.collect::<Vec<_>>().join(", ");
+        match &self.recipe {
+            Some(recipe) if wanted == 0 => bail!("no records of recipe {recipe}; there are {found}"),
+            _ => bail!("records of several recipes cannot be mixed: {found}; choose one with --recipe NAME or DIGEST"),
+        }
     }
-    write_atomically(&args.out, text.as_bytes())?;
-    let value = serde_json::json!({"records": records.len()});
-    global.print(&value, &format!("{} records in {}", records.len(), args.out.display()))
 }
 
 fn fit(args: &FitArgs, global: &Global) -> Result<()> {
-    let records = read_records(&[args.paths.clone(), args.add.clone()].concat(), global)?;
+    let records = args.source.records(&args.add, global)?;
     let mut mapping = Mapping::fit_with(&records, args.with_variants)?;
     if let Some(note) = &args.note {
         mapping = mapping.with_note(note);

@@ -1,12 +1,12 @@
 //! `segfit measure`: how complex a data set is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::ValueEnum;
 use segfit::complexity::{
-    ComplexityProfile, J, JpegColour, JpegOptions, MEASURES, MeasureOptions, PROBE_DICE, SCALES, name_at_scale,
-    profile_dataset,
+    ComplexityProfile, ImageTable, J, JpegColour, JpegOptions, MEASURES, MeasureOptions, MeasuredPart, PROBE_DICE,
+    SCALES, measure_part, merged_profile, name_at_scale, profile_dataset,
 };
 use segfit::data::{Dataset, Options, Split};
 use segfit::files::write_json;
@@ -14,9 +14,26 @@ use segfit::recipe::InputSpec;
 
 use crate::cache_folder::CacheOptions;
 use crate::context::Global;
-use crate::data_options::{DataOptions, InputOptions, announce};
+use crate::data_options::{FolderOptions, InputOptions, announce};
 use crate::table::Table;
 use crate::units::three_digits;
+
+/// What the parts say themselves.
+const NOT_WITH_MERGE: [&str; 13] = [
+    "data",
+    "images",
+    "masks",
+    "instances",
+    "size",
+    "patch",
+    "split",
+    "sample",
+    "part",
+    "jpeg_size",
+    "jpeg_quality",
+    "jpeg_colour",
+    "cache",
+];
 
 /// Below this, means of the measures say little.
 const FEW_IMAGES: usize = 10;
@@ -30,7 +47,9 @@ const KEPT_MASKS: usize = 128 << 20;
         segfit measure DATA\n  \
         segfit measure DATA --out profile.json --per-image images.csv\n  \
         segfit measure DATA --sample 1000\n  \
-        segfit measure --images scans --masks truth --size 256 --json",
+        segfit measure --images scans --masks truth --size 256 --json\n  \
+        segfit measure DATA --part 1/20 --out part-1.json\n  \
+        segfit measure --merge part-*.json --out profile.json",
     after_long_help = "What the measures mean:\n  \
         jpeg, jpeg_scan       bytes of the image as a JPEG file, per pixel; jpeg_scan\n                        \
                               without the file's header\n  \
@@ -82,11 +101,16 @@ const KEPT_MASKS: usize = 128 << 20;
         segfit measure DATA\n  \
         segfit measure DATA --out profile.json --per-image images.csv\n  \
         segfit measure DATA --sample 1000\n  \
-        segfit measure --images scans --masks truth --size 256 --json"
+        segfit measure --images scans --masks truth --size 256 --json\n  \
+        segfit measure DATA --part 1/20 --out part-1.json\n  \
+        segfit measure --merge part-*.json --out profile.json"
 )]
 pub struct Args {
+    /// Folder of the data set: images/ and masks/ with files of equal names, or nnU-Net's layout
+    #[arg(value_name = "DATA", required_unless_present_any = ["images", "merge"])]
+    data: Option<PathBuf>,
     #[command(flatten)]
-    data: DataOptions,
+    folders: FolderOptions,
     #[command(flatten)]
     input: InputOptions,
     /// Which images to measure; test images are left out unless all are asked for
@@ -95,6 +119,12 @@ pub struct Args {
     /// Measure only N of the images, always the same ones for a seed; a larger N adds to them
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "What is measured")]
     sample: Option<usize>,
+    /// Measure only part I of N, counted from 1, and write what the whole needs of it to --out; --merge joins the parts
+    #[arg(long, value_name = "I/N", value_parser = part_of, requires = "out", conflicts_with = "per_image", help_heading = "In parts")]
+    part: Option<(usize, usize)>,
+    /// The profile of the whole from the files of all its parts, the same bits as without parts
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = NOT_WITH_MERGE, help_heading = "In parts")]
+    merge: Vec<PathBuf>,
     #[command(flatten)]
     jpeg: JpegArguments,
     #[command(flatten)]
@@ -151,38 +181,56 @@ pub enum Measured {
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
+    if !args.merge.is_empty() {
+        let (profile, table) = merged_profile(&args.merge, args.per_image == Some(None))?;
+        return report(args, &profile, &table, global);
+    }
     let cache = args.cache.open(global)?;
     // Images are decoded while they are measured, and not at all where the cache knows them.
-    let options = Options { is_lazy: true, cache_bytes: KEPT_MASKS, ..args.data.options() };
+    let options = Options { is_lazy: true, cache_bytes: KEPT_MASKS, ..args.folders.options(args.data.as_deref()) };
     let dataset = Dataset::open(&options)?;
     announce(&dataset, global);
     let indices = args.split.indices(&dataset);
-    let bar = global.bar(args.sample.map_or(indices.len(), |n| n.min(indices.len())), "measure");
-    let measured = profile_dataset(
-        &dataset,
-        &indices,
-        &MeasureOptions {
-            sample: args.sample,
-            seed: global.seed,
-            jpeg: args.jpeg.options(),
-            keep_images: args.per_image == Some(None),
-            cache: cache.as_ref(),
-            progress: &|| bar.inc(1),
-            ..MeasureOptions::new(args.input.spec(), args.split.word())
-        },
-    );
+    let all = args.sample.map_or(indices.len(), |n| n.min(indices.len()));
+    let bar = global.bar(args.part.map_or(all, |(i, n)| (all + n - i) / n), "measure");
+    let options = MeasureOptions {
+        sample: args.sample,
+        seed: global.seed,
+        jpeg: args.jpeg.options(),
+        keep_images: args.per_image == Some(None),
+        cache: cache.as_ref(),
+        progress: &|| bar.inc(1),
+        ..MeasureOptions::new(args.input.spec(), args.split.word())
+    };
+    if let (Some(part), Some(path)) = (args.part, &args.out) {
+        let measured = measure_part(&dataset, &indices, &options, part);
+        bar.finish_and_clear();
+        return write_part(&measured?, part, path, global);
+    }
+    let measured = profile_dataset(&dataset, &indices, &options);
     bar.finish_and_clear();
     let measured = measured?;
-    let profile = &measured.profile;
     if let Some(error) = &measured.cache_failure {
         global.note(&format!("warning: values were not kept for another time: {error}"));
     }
     global.detail(&format!("{} image(s) were measured before", measured.from_cache));
+    report(args, &measured.profile, &measured.table, global)
+}
+
+fn write_part(measured: &MeasuredPart, (part, parts): (usize, usize), path: &Path, global: &Global) -> Result<()> {
+    measured.write(path)?;
+    let images = measured.len();
+    let value = serde_json::json!({"part": part, "parts": parts, "images": images, "out": path});
+    global.print(&value, &format!("part {part} of {parts}: {images} images measured, in {}", path.display()))
+}
+
+/// Writes and prints a profile.
+fn report(args: &Args, profile: &ComplexityProfile, table: &ImageTable, global: &Global) -> Result<()> {
     if profile.images < FEW_IMAGES {
         global.note(&format!("warning: only {} image(s) measured: the means are uncertain", profile.images));
     }
     if let Some(path) = args.per_image.iter().flatten().next() {
-        measured.table.write_csv(path)?;
+        table.write_csv(path)?;
         global.note(&format!("written: {}", path.display()));
     }
     if let Some(path) = &args.out {
@@ -209,6 +257,14 @@ impl Measured {
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number from 1".into())
+}
+
+/// `I/N` with I from 1 to N.
+fn part_of(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    numbers
+        .filter(|&(i, n)| (1..=n).contains(&i))
+        .ok_or_else(|| "expected I/N with I from 1 to N, for example 3/20".into())
 }
 
 /// A name that cannot be mistaken for the data set's folder.

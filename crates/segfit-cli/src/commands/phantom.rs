@@ -6,15 +6,18 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use rayon::prelude::*;
 use segfit::Error;
-use segfit::data::{LabelCoding, LabelEntry, LabelKind, LabelMap, Sample, write_image_png, write_mask};
-use segfit::files::write_atomically;
+use segfit::data::{
+    LabelCoding, LabelEntry, LabelKind, LabelMap, PHANTOM_FILE, PHANTOM_FORMAT, Sample, write_image_png, write_mask,
+};
+use segfit::files::{write_atomically, write_json};
 use segfit::phantom::{Knobs, PhantomKind, PhantomOptions, SceneOptions, make, scene};
 
 use crate::context::Global;
-use crate::together::make_folder;
+use crate::new_folder::{io, new_folder};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Writes OUT/images, OUT/masks (0 and 255) and OUT/split.csv (every fifth image tests).\n\
+#[command(after_help = "Writes OUT/images, OUT/masks (0 and 255), OUT/split.csv (every fifth image tests)\n\
+    and OUT/PHANTOM.json (the options; data sets with it are known to be synthetic).\n\
     Equal options and seeds give equal files.\n\n\
     A scene has a knob for each thing that makes an image complex; turning one\n\
     leaves the others as they are. Unless told otherwise: --noise 0.02\n\
@@ -94,8 +97,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Kind::Scene => {
             let options = scene_options(args, global.seed)?;
             options.check()?;
-            write_samples(options.count, &|i| scene(&options, i), &args.out)?;
-            (serde_json::to_value(options)?, options.size, 1)
+            let made = serde_json::to_value(options)?;
+            write_samples(options.count, &|i| scene(&options, i), made.clone(), &args.out)?;
+            (made, options.size, 1)
         }
     };
     let report = serde_json::json!({ "out": args.out, "images": args.count, "options": options });
@@ -160,47 +164,15 @@ type Maker<'a> = dyn Fn(usize) -> Sample + Sync + 'a;
 /// When an option is out of range, `out` holds something, or it cannot be written.
 pub fn write_set(options: &PhantomOptions, out: &Path) -> Result<()> {
     options.check()?;
-    write_samples(options.count, &|i| make(options, i), out)
+    write_samples(options.count, &|i| make(options, i), serde_json::to_value(options)?, out)
 }
 
-/// Writes `count` samples into `out`, which appears when it is complete.
-fn write_samples(count: usize, sample: &Maker<'_>, out: &Path) -> Result<()> {
-    check_free(out)?;
-    let parent = match out.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    make_folder(parent)?;
-    let building = tempfile::Builder::new().prefix(".segfit-").tempdir_in(parent).map_err(io(out))?;
-    fill(count, sample, building.path()).map_err(|e| at_its_place(e, building.path(), out))?;
-    readable(building.path()).map_err(io(out))?;
-    if out.is_dir() {
-        std::fs::remove_dir(out).map_err(io(out))?;
-    }
-    std::fs::rename(building.path(), out).map_err(io(out))?;
-    let _ = building.keep();
-    Ok(())
+/// Writes `count` samples into `out`, which appears when it is complete; `made` says how they were drawn.
+fn write_samples(count: usize, sample: &Maker<'_>, made: serde_json::Value, out: &Path) -> Result<()> {
+    new_folder(out, |folder| fill(count, sample, made, folder))
 }
 
-fn check_free(out: &Path) -> Result<()> {
-    let got = match std::fs::read_dir(out) {
-        Ok(mut entries) => match entries.next() {
-            None => return Ok(()),
-            Some(_) => "a folder with files in it",
-        },
-        Err(_) if out.symlink_metadata().is_ok() => "something that is not a folder",
-        Err(_) => return Ok(()),
-    };
-    Err(Error::Content {
-        path: out.into(),
-        expected: "a new or empty folder".into(),
-        got: got.into(),
-        hint: "choose another --out, or remove that folder first; nothing was changed".into(),
-    }
-    .into())
-}
-
-fn fill(count: usize, sample: &Maker<'_>, folder: &Path) -> segfit::Result<()> {
+fn fill(count: usize, sample: &Maker<'_>, made: serde_json::Value, folder: &Path) -> segfit::Result<()> {
     let (images, masks) = (folder.join("images"), folder.join("masks"));
     for new in [&images, &masks] {
         std::fs::create_dir(new).map_err(io(new))?;
@@ -218,31 +190,8 @@ fn fill(count: usize, sample: &Maker<'_>, folder: &Path) -> segfit::Result<()> {
     };
     let rows: Vec<segfit::Result<String>> = (0..count).into_par_iter().map(one).collect();
     let rows = rows.into_iter().collect::<segfit::Result<Vec<String>>>()?;
+    let version = env!("CARGO_PKG_VERSION");
+    let origin = serde_json::json!({"format": PHANTOM_FORMAT, "version": version, "options": made});
+    write_json(&folder.join(PHANTOM_FILE), &origin)?;
     write_atomically(&folder.join("split.csv"), format!("file,split,source\n{}", rows.concat()).as_bytes())
-}
-
-/// An error that names the file where it would have been.
-fn at_its_place(error: Error, building: &Path, out: &Path) -> Error {
-    match error {
-        Error::Io { path, source } => {
-            let path = path.strip_prefix(building).map_or_else(|_| path.clone(), |p| out.join(p));
-            Error::Io { path, source }
-        }
-        other => other,
-    }
-}
-
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Io { path, source }
-}
-
-/// Temporary folders are private; this one becomes an ordinary one.
-fn readable(folder: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
-    }
-    Ok(())
 }

@@ -185,6 +185,13 @@ impl<'a, P: Pairs> Run<'a, P> {
         }
     }
 
+    /// The samples that take part in the probe, with their filter responses; afterwards the run has none.
+    pub fn probed(&self) -> Result<BTreeMap<String, Taker>> {
+        let mut takers = self.takers.take();
+        self.make_responses(&mut takers)?;
+        Ok(takers)
+    }
+
     /// The probe's Dice of every sample that took part, by name.
     pub fn probe(&self) -> Result<BTreeMap<String, f64>> {
         let mut takers = self.takers.take();
@@ -226,7 +233,7 @@ impl<'a, P: Pairs> Run<'a, P> {
 }
 
 /// The Dice of every taker, in the order given; `None` without responses, or where the probe is not defined.
-fn dice_of<'a>(takers: impl Iterator<Item = &'a mut Taker>) -> Vec<Option<f64>> {
+pub(super) fn dice_of<'a>(takers: impl Iterator<Item = &'a mut Taker>) -> Vec<Option<f64>> {
     let mut took_part = Vec::new();
     let mut images = Vec::new();
     for taker in takers {

@@ -12,8 +12,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::cache::Cache;
-use super::image_table::{ImageTable, Row, defined};
+use super::image_table::{ImageTable, Row, columns, defined};
 use super::pairs::Pairs;
 use super::profile::{ComplexityProfile, ProfileContext, summarised};
 use super::published::JpegOptions;
@@ -106,35 +108,78 @@ fn stream<P: Pairs>(
 ) -> Result<MeasuredDataset> {
     let (indices, sample) = chosen(pairs, indices, options);
     let run = Run::new(pairs, &indices, facts, options);
-    let rows = in_order(indices.len(), |i| {
-        let rows = run.rows(indices[i])?;
-        (options.progress)();
-        Ok(rows)
-    })?;
-    let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
-    let dice = run.probe()?;
-    rows.iter_mut().for_each(|row| row.probe = dice.get(&row.name).copied().unwrap_or(f64::NAN));
-    let table = ImageTable { columns: run.columns, rows };
-    let context = ProfileContext {
+    let rows = rows(&run, &indices, options)?;
+    let measured = Measured {
         dataset: facts.name.into(),
         fingerprint: facts.fingerprint.into(),
+        classes: run.classes,
         input: options.input,
         split: options.split.into(),
-        seed: None,
-        keep_images: options.keep_images,
-        classes: run.classes,
-        sources: BTreeMap::new(),
+        sample,
+        jpeg: options.jpeg,
     };
-    let has_j = table.rows.iter().any(|row| defined(row.j).is_some());
-    let profile = ComplexityProfile { sample, jpeg: has_j.then_some(options.jpeg), ..summarised(&table, &context)? };
+    let (profile, table) = measured.summary(rows, &run.probe()?, options.keep_images)?;
     let from_cache = run.from_cache.into_inner();
     let cache_failure = run.cache_failure.into_inner().expect("nothing panics while it is locked");
     Ok(MeasuredDataset { profile, table, from_cache, cache_failure })
 }
 
+/// The rows of some images.
+pub(super) fn rows<P: Pairs>(run: &Run<'_, P>, indices: &[usize], options: &MeasureOptions<'_>) -> Result<Vec<Row>> {
+    let rows = in_order(indices.len(), |i| {
+        let rows = run.rows(indices[i])?;
+        (options.progress)();
+        Ok(rows)
+    })?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// What was measured, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Measured {
+    pub dataset: String,
+    pub fingerprint: String,
+    pub classes: usize,
+    pub input: InputSpec,
+    pub split: String,
+    pub sample: Option<SampledImages>,
+    pub jpeg: JpegOptions,
+}
+
+impl Measured {
+    /// The profile of all rows, and the table that it summarises; `dice` is the probe's, by name.
+    pub fn summary(
+        &self,
+        mut rows: Vec<Row>,
+        dice: &BTreeMap<String, f64>,
+        keep_images: bool,
+    ) -> Result<(ComplexityProfile, ImageTable)> {
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows.iter_mut().for_each(|row| row.probe = dice.get(&row.name).copied().unwrap_or(f64::NAN));
+        let table = ImageTable { columns: columns(), rows };
+        let context = ProfileContext {
+            dataset: self.dataset.clone(),
+            fingerprint: self.fingerprint.clone(),
+            input: self.input,
+            split: self.split.clone(),
+            seed: None,
+            keep_images,
+            classes: self.classes,
+            sources: BTreeMap::new(),
+        };
+        let has_j = table.rows.iter().any(|row| defined(row.j).is_some());
+        let jpeg = has_j.then_some(self.jpeg);
+        let profile = ComplexityProfile { sample: self.sample, jpeg, ..summarised(&table, &context)? };
+        Ok((profile, table))
+    }
+}
+
 /// The images that are measured, by name.
-fn chosen<P: Pairs>(pairs: &P, indices: &[usize], options: &MeasureOptions<'_>) -> (Vec<usize>, Option<SampledImages>) {
+pub(super) fn chosen<P: Pairs>(
+    pairs: &P,
+    indices: &[usize],
+    options: &MeasureOptions<'_>,
+) -> (Vec<usize>, Option<SampledImages>) {
     let mut indices = indices.to_vec();
     indices.sort_by(|&a, &b| pairs.name(a).cmp(pairs.name(b)));
     let of = indices.len();
@@ -152,7 +197,7 @@ mod tests {
 
     use super::super::published::j_complexity;
     use super::super::run::hash;
-    use super::super::{J, profile, tiles};
+    use super::super::{J, merged_profile, profile, tiles};
     use super::*;
     use crate::data::{Image, Sample, prepare};
     use crate::phantom::{PhantomKind, PhantomOptions, make};
@@ -278,6 +323,61 @@ mod tests {
             }
         }
         assert!(in_memory(&Memory::new(samples), PATCH).measures["probe_dice"].images == 200, "of 320 tiles");
+    }
+
+    #[test]
+    fn parts_together_give_the_bits_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let pairs = Memory::new(phantoms(20));
+        let facts = Facts { name: "phantom", fingerprint: "f", classes: 2 };
+        let all: Vec<usize> = (0..20).collect();
+        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        for (input, sample) in [(RESIZE, None), (PATCH, None), (RESIZE, Some(11))] {
+            let options = MeasureOptions { sample, cache: Some(&cache), ..options(input) };
+            let whole = json(&measure(&pairs, &MeasureOptions { cache: None, ..options }).unwrap());
+            for parts in [1, 3, 21] {
+                pairs.decoded();
+                let mut paths = Vec::new();
+                for part in (1..=parts).rev() {
+                    let made =
+                        super::super::part::measured_part(&pairs, &all, &facts, &options, (part, parts)).unwrap();
+                    paths.push(folder.path().join(format!("{part}.json")));
+                    made.write(&paths[parts - part]).unwrap();
+                }
+                let (profile, table) = merged_profile(&paths, true).unwrap();
+                assert_eq!(serde_json::to_string(&profile).unwrap(), whole, "{parts} parts, {input:?}");
+                assert_eq!(table.len(), profile.images);
+                let refused = |paths: &[std::path::PathBuf]| merged_profile(paths, true).unwrap_err().to_string();
+                if parts == 3 {
+                    assert!(refused(&paths[1..]).contains("missing: 3"), "{}", refused(&paths[1..]));
+                    assert!(refused(&[paths[0].clone(), paths[0].clone()]).contains("part 3 again"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_different_measurings_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pairs = Memory::new(phantoms(4));
+        let facts = Facts { name: "phantom", fingerprint: "f", classes: 2 };
+        let write = |name: &str, options: &MeasureOptions<'_>, part| {
+            let path = folder.path().join(name);
+            super::super::part::measured_part(&pairs, &[0, 1, 2, 3], &facts, options, part)
+                .unwrap()
+                .write(&path)
+                .unwrap();
+            path
+        };
+        let paths =
+            [write("a", &options(RESIZE), (1, 2)), write("b", &options(InputSpec { size: 24, ..RESIZE }), (2, 2))];
+        assert!(merged_profile(&paths, false).unwrap_err().to_string().contains("measured alike"));
+        let text = std::fs::read_to_string(&paths[0]).unwrap();
+        std::fs::write(&paths[0], text.replace("\"j\":", "\"k\":")).unwrap();
+        assert!(merged_profile(&paths[..1], false).is_err());
+        for part in [(0, 2), (3, 2)] {
+            assert!(super::super::part::measured_part(&pairs, &[0], &facts, &options(RESIZE), part).is_err());
+        }
     }
 
     #[test]

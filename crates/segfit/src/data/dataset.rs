@@ -13,6 +13,7 @@ use super::image::{Image, Mask, Sample};
 use super::label_map::{LabelEntry, LabelMap, MaskSummary, common_coding};
 use super::labels::RawMask;
 use super::layout;
+use super::origin::Origin;
 use super::raster::Raster;
 use super::read::{decode, read_bytes};
 use super::rows::WHOLE_BYTES;
@@ -112,6 +113,8 @@ pub struct Dataset {
     /// 16 hexadecimal digits that depend on the files' relative paths and bytes, the splits and the label map; not on
     /// the folder's place, the order of files or the number of threads.
     pub fingerprint: String,
+    /// Where the data set comes from.
+    pub origin: Origin,
     /// Of each pair, in the order of `pairs`.
     content: Vec<[u8; 32]>,
     /// Decoded bytes of each pair's largest file.
@@ -173,7 +176,21 @@ impl Dataset {
         let name = folder_name(options);
         let classes = label_map.classes();
         let root = options.root.clone();
-        Ok(Self { name, root, pairs, channels, classes, label_map, warnings, fingerprint, content, largest, kept })
+        let origin = if root.as_os_str().is_empty() { Origin::default() } else { Origin::of_folder(&root)? };
+        Ok(Self {
+            name,
+            root,
+            pairs,
+            channels,
+            classes,
+            label_map,
+            warnings,
+            fingerprint,
+            origin,
+            content,
+            largest,
+            kept,
+        })
     }
 
     /// The positions in [`Dataset::pairs`] of one split's images, ascending.

@@ -11,6 +11,7 @@ mod labels;
 mod layout;
 mod nnunet;
 mod normalise;
+mod origin;
 mod overlay;
 mod parts;
 mod photometric;
@@ -27,6 +28,7 @@ mod split;
 #[cfg(test)]
 mod tiff_writer;
 mod tiles;
+mod variant;
 mod write;
 
 pub use self::dataset::{Dataset, Options, Pair};
@@ -34,6 +36,7 @@ pub use self::image::{Image, Mask, Sample};
 pub use self::label_map::{LabelEntry, LabelKind, LabelMap};
 pub use self::labels::{LabelCoding, RawMask, read_raw_mask};
 pub use self::normalise::Normalisation;
+pub use self::origin::{Origin, PHANTOM_FILE, PHANTOM_FORMAT};
 pub use self::overlay::contour_overlay;
 pub use self::raster::Note;
 pub use self::read::{MAX_DECODED_BYTES, MAX_SIDE, read_image};
@@ -42,4 +45,8 @@ pub use self::rows::WHOLE_BYTES;
 pub use self::scan::MIN_SIDE;
 pub use self::split::Split;
 pub use self::tiles::tiles;
+pub use self::variant::{
+    Half, Operation, Seeded, VARIANT_FILE, VARIANT_FORMAT, Variant, blurred, contrasted, magnified, noisy, of_size,
+    reduced,
+};
 pub use self::write::{write_image_png, write_mask};

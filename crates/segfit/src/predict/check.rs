@@ -4,12 +4,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::candidates::{Fitted, HeldOut, ModelKind, choose, leave_one_out, originals, without};
+use super::choices::Choices;
 use super::decision::{Decision, Predicted, error_at_choices, margin};
 use super::half_widths::{HalfWidths, Residual};
 use super::interval::Interval;
 use super::noise::Noise;
 use super::record::Record;
-use super::samples::{Samples, SetSamples};
+use super::samples::{Point, Samples, SetSamples};
 use super::scores::ModelScore;
 use crate::error::{Error, Result};
 
@@ -17,17 +18,19 @@ use crate::error::{Error, Result};
 pub const CHECK_FORMAT: &str = "segfit-check/2";
 
 /// What to check.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CheckOptions {
     /// Check also with variants and synthetic data sets in the training.
     pub variants: bool,
     /// Share of the reference network's Dice that the decisions are to keep.
     pub keep: f64,
+    /// What other methods chose, to be compared with.
+    pub others: Vec<Choices>,
 }
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        Self { variants: false, keep: 0.95 }
+        Self { variants: false, keep: 0.95, others: Vec::new() }
     }
 }
 
@@ -43,7 +46,7 @@ pub struct Check {
     /// `shipped`, then the candidates, fitted to original data sets only.
     pub models: Vec<ModelScore>,
     /// Which candidate `shipped` was for each data set.
-    pub shipped: Vec<ModelKind>,
+    pub shipped_was: Vec<ModelKind>,
     /// Variants and synthetic data sets in the records.
     pub variants: Vec<String>,
     /// The models fitted to those, too, and scored on the same data sets; empty when not asked for or without variants.
@@ -52,6 +55,33 @@ pub struct Check {
     pub noise: Noise,
     /// The choice of a size.
     pub decision: Decision,
+    /// What the shipped procedure, without the data set, predicted for every network but the reference.
+    pub predictions: Vec<LeftOut>,
+}
+
+/// A network of a data set left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The data set.
+    pub data_set: String,
+    /// Network family.
+    pub family: String,
+    /// Base width, for naming.
+    pub base_width: usize,
+    /// Poolings.
+    pub depth: usize,
+    /// Whether no group was narrowed or widened.
+    pub uniform: bool,
+    /// Trained parameters.
+    pub params: u64,
+    /// Measured retention.
+    pub measured: f64,
+    /// Its prediction with the 90% interval.
+    pub predicted: Interval,
+    /// Measured Dice.
+    pub dice: f64,
+    /// Its prediction.
+    pub predicted_dice: f64,
 }
 
 /// [`check_with`] the default options.
@@ -96,19 +126,41 @@ pub fn check_with(records: &[Record], options: &CheckOptions) -> Result<Check> {
         .map(|(fold, predictions)| Predicted {
             points: predictions.iter().map(|p| (p.1.mean, p.1.low)).collect(),
             margin: margin(&fold.residuals, options.keep),
+            paper: fold.candidates[ModelKind::PaperForm as usize]
+                .as_ref()
+                .map(|own| own.iter().map(|p| p.1.mean).collect())
+                .map_err(Clone::clone),
         })
         .collect();
+    let predictions = sets.iter().zip(plain.shipped()).flat_map(|(set, fold)| left_out(set, fold)).collect();
     Ok(Check {
         format: CHECK_FORMAT.into(),
         data_sets: sets.iter().map(|s| s.name.clone()).collect(),
         left_out: samples.left_out.clone(),
         models: scores(&plain),
-        shipped: plain.folds.iter().map(|f| f.shipped).collect(),
+        shipped_was: plain.folds.iter().map(|f| f.shipped).collect(),
         variants,
         models_with_variants,
         noise,
-        decision: Decision::of(&sets, &samples.family, &predicted, options.keep),
+        decision: Decision::of(&sets, &samples.family, &predicted, &options.others, options.keep),
+        predictions,
     })
+}
+
+fn left_out(set: &SetSamples, fold: &Predictions) -> Vec<LeftOut> {
+    let one = |(point, (held, predicted)): (&Point, &(HeldOut, Interval))| LeftOut {
+        data_set: set.name.clone(),
+        family: point.family.clone(),
+        base_width: point.base_width,
+        depth: point.size.depth,
+        uniform: point.is_uniform,
+        params: point.params,
+        measured: held.retention,
+        predicted: *predicted,
+        dice: held.dice,
+        predicted_dice: held.estimate.dice(),
+    };
+    set.points.iter().zip(fold).filter(|(p, _)| !p.is_reference).map(one).collect()
 }
 
 /// Predictions of a held-out data set with intervals of retention, in the order of its points.

@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 /// Records merged from several files, and what was noticed.
 #[derive(Clone, Debug, Default)]
 pub struct Collected {
-    /// One record per job and attempt, in the order of reading.
+    /// One record per job, attempt and engine, in the order of reading.
     pub records: Vec<Record>,
     /// Records that were there already (wall time aside) and were dropped.
     pub duplicates: usize,
-    /// Records that contradict an earlier one of the same job; the earlier one is kept.
+    /// Records that contradict an earlier one of the same job and engine; the earlier one is kept.
     pub conflicts: Vec<Conflict>,
     /// `file:line` of unfinished last lines, as an interrupted writer leaves them; they were skipped.
     pub torn: Vec<String>,
@@ -33,25 +33,29 @@ pub struct Conflict {
 /// The records of all `paths`: JSON-lines files, or folders whose `.jsonl` files are read (in the order of their names, also
 /// in subfolders).
 ///
+/// The same job run by another engine, or with other vector instructions, is another record: a last bit of difference
+/// is no contradiction there.
+///
 /// # Errors
 /// [`Error::Io`]; [`Error::Path`] for a folder without any `.jsonl` file; [`Error::Json`] at `file:line` for a line that is
 /// not a record, unless it is the last one and has no line end (then it is reported in [`Collected::torn`]).
 pub fn collect(paths: &[PathBuf]) -> Result<Collected> {
     let mut collected = Collected::default();
-    let mut places: BTreeMap<(String, u32), (usize, String)> = BTreeMap::new();
+    let mut places: BTreeMap<(String, u32, String), (usize, String)> = BTreeMap::new();
     for path in paths {
         for file in files(path)? {
             let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
             for (line, record) in lines(&text, &file, &mut collected.torn)? {
                 let place = format!("{}:{line}", file.display());
-                match places.get(&(record.job.clone(), record.attempt)) {
+                let key = (record.job.clone(), record.attempt, record.engine.clone());
+                match places.get(&key) {
                     Some((i, _)) if collected.records[*i].same_result(&record) => collected.duplicates += 1,
                     Some((_, kept)) => {
                         let conflict = Conflict { job: record.job, kept: kept.clone(), dropped: place };
                         collected.conflicts.push(conflict);
                     }
                     None => {
-                        places.insert((record.job.clone(), record.attempt), (collected.records.len(), place));
+                        places.insert(key, (collected.records.len(), place));
                         collected.records.push(record);
                     }
                 }
@@ -123,6 +127,25 @@ mod tests {
         assert!(collected.conflicts[0].kept.ends_with("a.jsonl:2"));
         assert!(collected.conflicts[0].dropped.ends_with("b.jsonl:3"));
         assert!(collected.torn[0].ends_with("b.jsonl:5"));
+    }
+
+    #[test]
+    fn the_same_job_of_another_engine_is_another_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jsonl");
+        let first = records(&World::default()).remove(0);
+        let other = Record { engine: "pytorch/cuda".into(), dice: 0.5 * first.dice, ..first.clone() };
+        std::fs::write(&path, format!("{}\n{}\n", first.line().unwrap(), other.line().unwrap())).unwrap();
+        let collected = collect(&[path.clone(), path]).unwrap();
+        assert_eq!((collected.records.len(), collected.duplicates, collected.conflicts.len()), (2, 2, 0));
+    }
+
+    #[test]
+    fn the_committed_records_can_be_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../calibration/records.jsonl");
+        let collected = collect(&[path]).unwrap();
+        assert!(collected.records.len() >= 60 && collected.conflicts.is_empty() && collected.torn.is_empty());
+        assert!(collected.records.iter().all(|r| r.parent.is_none() && !r.synthetic));
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl HalfWidths {
         let bands = UNITS.map(|unit| Band::of(&inner, |r| r.retention, grid, unit, &exact));
         let [mut narrowest, rest @ ..] = bands;
         for band in rest {
-            if band.mean(&inner, grid) < narrowest.mean(&inner, grid) {
+            if band.mean(&inner, grid) < narrowest.mean(&inner, grid) * (1.0 - 1e-9) {
                 narrowest = band;
             }
         }

@@ -1,13 +1,15 @@
 //! [`Manifest`]: the trainings of a calibration, listed before any of them runs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::record::short_hash;
+use super::shape_sample::{Shape, shape_samples};
 use crate::error::{Error, Result};
 use crate::files::read_json;
-use crate::network::families::{self, build};
+use crate::network::families::{self, build, family};
 use crate::network::{NetworkSpec, Widths};
 use crate::recipe::Recipe;
 
@@ -99,14 +101,25 @@ impl Job {
 pub struct Sweep {
     /// Data sets, in the order in which they take turns, each with its recipe (frames and patches differ).
     pub datasets: Vec<(DatasetPath, Recipe)>,
-    /// Network family.
-    pub family: String,
+    /// Network families.
+    pub families: Vec<String>,
     /// Base widths.
     pub widths: Vec<usize>,
-    /// Depths.
+    /// Depths; with none, every family has its own.
     pub depths: Vec<usize>,
     /// Seeds.
     pub seeds: Vec<u64>,
+    /// Bent networks instead of the uniform ones.
+    pub shapes: Option<ShapeSweep>,
+}
+
+/// Networks that are wider in some places and narrower in others than the uniform network of the same size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShapeSweep {
+    /// Shapes for every data set and family, divided among the widths and depths of the sweep.
+    pub count: usize,
+    /// Decides which shapes.
+    pub seed: u64,
 }
 
 /// Jobs in the order in which to run them.
@@ -121,41 +134,46 @@ pub struct Manifest {
 impl Manifest {
     /// All combinations of the sweep. Data sets alternate fastest, so that every part of the list covers all of them; the
     /// widths come in the order narrowest, widest, then always the middle of the largest gap (the ends of the curve tell
-    /// most, the narrow end is cheap); the greatest depth comes first; seeds change slowest.
+    /// most, the narrow end is cheap); the greatest depth comes first; families change slower, seeds slowest.
+    ///
+    /// With [`Sweep::shapes`], the networks have the parameters of the uniform ones of these widths and depths, which take
+    /// turns. The first shape of each is flat, the others are [`shape_samples`], different for every data set.
     ///
     /// # Errors
-    /// [`Error::Calibration`] when a list is empty or names an entry twice; [`Error::Option`] for a network that does not
-    /// exist.
+    /// [`Error::Calibration`] when a list is empty or names an entry twice, or the networks are too narrow for so many
+    /// shapes; [`Error::Option`] for a network that does not exist.
     pub fn of(sweep: &Sweep) -> Result<Self> {
         let names: Vec<&String> = sweep.datasets.iter().map(|(d, _)| &d.name).collect();
         distinct("data sets", &names)?;
+        distinct("families", &sweep.families)?;
         distinct("widths", &sweep.widths)?;
-        distinct("depths", &sweep.depths)?;
         distinct("seeds", &sweep.seeds)?;
-        let mut depths = sweep.depths.clone();
-        depths.sort_unstable_by(|a, b| b.cmp(a));
+        if !sweep.depths.is_empty() {
+            distinct("depths", &sweep.depths)?;
+        }
         let mut jobs = Vec::new();
         for &seed in &sweep.seeds {
-            for &depth in &depths {
-                for base_width in ends_first(&sweep.widths) {
-                    for (dataset, recipe) in &sweep.datasets {
-                        let job = Job {
-                            id: String::new(),
-                            dataset: dataset.clone(),
-                            family: sweep.family.clone(),
-                            base_width,
-                            depth,
-                            widths: None,
-                            seed,
-                            recipe: recipe.clone(),
-                        };
-                        jobs.push(job.identified());
-                    }
-                }
+            for name in &sweep.families {
+                let own = [family(name)?.depth];
+                let mut depths = if sweep.depths.is_empty() { own.to_vec() } else { sweep.depths.clone() };
+                depths.sort_unstable_by(|a, b| b.cmp(a));
+                let turns = Turns { sweep, family: name, depths, seed };
+                jobs.extend(match sweep.shapes {
+                    Some(shapes) => turns.bent(shapes)?,
+                    None => turns.uniform(),
+                });
             }
         }
         jobs.iter().try_for_each(Job::validate)?;
         Ok(Self { format: MANIFEST_FORMAT.into(), jobs })
+    }
+
+    /// Adds the jobs of another manifest that are not here yet, behind these; returns how many.
+    pub fn append(&mut self, other: Self) -> usize {
+        let known: BTreeSet<String> = self.jobs.iter().map(|j| j.id.clone()).collect();
+        let before = self.jobs.len();
+        self.jobs.extend(other.jobs.into_iter().filter(|j| !known.contains(&j.id)));
+        self.jobs.len() - before
     }
 
     /// Reads a manifest and checks every job.
@@ -169,6 +187,81 @@ impl Manifest {
         Ok(manifest)
     }
 }
+
+/// The jobs of one family and seed.
+struct Turns<'a> {
+    sweep: &'a Sweep,
+    family: &'a str,
+    depths: Vec<usize>,
+    seed: u64,
+}
+
+impl Turns<'_> {
+    fn uniform(&self) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for &depth in &self.depths {
+            for base_width in ends_first(&self.sweep.widths) {
+                jobs.extend(self.sweep.datasets.iter().map(|set| self.job(set, depth, base_width, None)));
+            }
+        }
+        jobs
+    }
+
+    fn bent(&self, shapes: ShapeSweep) -> Result<Vec<Job>> {
+        let sets = &self.sweep.datasets;
+        let lists: Vec<Vec<Job>> = sets.iter().map(|set| self.bent_of(set, shapes)).collect::<Result<_>>()?;
+        Ok((0..shapes.count).flat_map(|i| lists.iter().map(move |jobs| jobs[i].clone())).collect())
+    }
+
+    /// The shapes of one data set. What rounding makes equal to an earlier one, or uniform, is passed over.
+    fn bent_of(&self, set: &(DatasetPath, Recipe), shapes: ShapeSweep) -> Result<Vec<Job>> {
+        let widths = ends_first(&self.sweep.widths);
+        let sizes: Vec<(usize, usize)> =
+            self.depths.iter().flat_map(|&depth| widths.iter().map(move |&width| (depth, width))).collect();
+        let tries = sizes.len() + TRIES * shapes.count;
+        let flat = std::iter::repeat_n(Shape::FLAT, sizes.len());
+        let mut samples = flat.chain(shape_samples(&set.0.name, shapes.seed)).take(tries);
+        let mut jobs: Vec<Job> = Vec::new();
+        while jobs.len() < shapes.count {
+            let (depth, base_width) = sizes[jobs.len() % sizes.len()];
+            let Some(shape) = samples.next() else {
+                let name = &set.0.name;
+                let reason = format!("width {base_width} is too narrow for {} different shapes ({name})", shapes.count);
+                return Err(Error::Calibration { reason });
+            };
+            let uniform = self.job(set, depth, base_width, None).network(1, 2)?;
+            let bent = shape.widths_of_equal_parameters(&uniform)?;
+            let job = self.job(set, depth, base_width, Some(bent.clone()));
+            if bent != uniform.widths() && jobs.iter().all(|j| j.id != job.id) {
+                jobs.push(job);
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn job(
+        &self,
+        (dataset, recipe): &(DatasetPath, Recipe),
+        depth: usize,
+        base_width: usize,
+        widths: Option<Widths>,
+    ) -> Job {
+        let job = Job {
+            id: String::new(),
+            dataset: dataset.clone(),
+            family: self.family.into(),
+            base_width,
+            depth,
+            widths,
+            seed: self.seed,
+            recipe: recipe.clone(),
+        };
+        job.identified()
+    }
+}
+
+/// Shapes that are tried for every one that is wanted.
+const TRIES: usize = 20;
 
 fn distinct<T: Ord + std::fmt::Display>(what: &str, list: &[T]) -> Result<()> {
     let mut sorted: Vec<&T> = list.iter().collect();
@@ -208,10 +301,11 @@ mod tests {
         let dataset = |n: &str| (DatasetPath { name: n.into(), path: format!("data/{n}") }, recipe.clone());
         Sweep {
             datasets: vec![dataset("a"), dataset("b")],
-            family: "unet".into(),
+            families: vec!["unet".into()],
             widths: vec![16, 8, 4, 2, 1],
             depths: vec![2, 4],
             seeds: vec![0, 1],
+            shapes: None,
         }
     }
 
@@ -245,6 +339,51 @@ mod tests {
         manifest.jobs.push(manifest.jobs[0].clone());
         crate::files::write_json(&path, &manifest).unwrap();
         assert!(Manifest::read(&path).unwrap_err().to_string().contains("listed twice"));
+    }
+
+    #[test]
+    fn families_have_their_own_depth_unless_told() {
+        let families = vec!["cumednet".into(), "fc_densenet56".into()];
+        let own = Sweep { families, widths: vec![4], depths: vec![], seeds: vec![0], ..sweep() };
+        let jobs = Manifest::of(&own).unwrap().jobs;
+        let listed: Vec<_> = jobs.iter().map(|j| (j.family.as_str(), j.dataset.name.as_str(), j.depth)).collect();
+        let expected =
+            [("cumednet", "a", 3), ("cumednet", "b", 3), ("fc_densenet56", "a", 5), ("fc_densenet56", "b", 5)];
+        assert_eq!(listed, expected);
+        assert!(Manifest::of(&Sweep { families: vec!["none".into()], ..sweep() }).is_err());
+    }
+
+    #[test]
+    fn shapes_differ_from_each_other_and_from_the_uniform_network_of_about_the_same_parameters() {
+        let shapes = Some(ShapeSweep { count: 8, seed: 3 });
+        let swept = Sweep { widths: vec![2, 4], depths: vec![4], seeds: vec![0], shapes, ..sweep() };
+        let jobs = Manifest::of(&swept).unwrap().jobs;
+        assert_eq!(jobs.len(), 16);
+        assert_eq!(jobs.iter().map(|j| &j.id).collect::<BTreeSet<_>>().len(), 16);
+        for job in &jobs {
+            let uniform = Job { widths: None, ..job.clone() }.network(1, 2).unwrap();
+            let parameters = |n: &NetworkSpec| crate::cost::parameters(n).unwrap() as f64;
+            let ratio = parameters(&job.network(1, 2).unwrap()) / parameters(&uniform);
+            assert!((0.8..1.25).contains(&ratio), "{} {ratio}", job.base_width);
+            assert_eq!(job.widths.as_ref().unwrap().len(), uniform.widths().len(), "every group is named");
+        }
+        let first = |i: usize| jobs[i].widths.as_ref().unwrap().values().copied().collect::<BTreeSet<usize>>();
+        assert_eq!((first(0).len(), jobs[0].base_width), (1, 2), "the first of each width is flat");
+        assert_eq!((first(2).len(), jobs[2].base_width), (1, 4));
+        assert_eq!(Manifest::of(&swept).unwrap().jobs, jobs);
+        let more = Sweep { shapes: Some(ShapeSweep { count: 10, seed: 3 }), ..swept.clone() };
+        assert_eq!(Manifest::of(&more).unwrap().jobs[..16], jobs[..], "more shapes are added behind");
+        let other = Manifest::of(&Sweep { shapes: Some(ShapeSweep { count: 8, seed: 4 }), ..swept }).unwrap().jobs;
+        assert_ne!(other[4].id, jobs[4].id);
+    }
+
+    #[test]
+    fn appending_adds_what_is_new() {
+        let mut all = Manifest::of(&Sweep { seeds: vec![0], ..sweep() }).unwrap();
+        let n = all.jobs.len();
+        assert_eq!(all.append(Manifest::of(&sweep()).unwrap()), n, "the other seed");
+        assert_eq!((all.jobs.len(), all.append(Manifest::of(&sweep()).unwrap())), (2 * n, 0));
+        assert_eq!(all.jobs[..n], Manifest::of(&Sweep { seeds: vec![0], ..sweep() }).unwrap().jobs[..]);
     }
 
     #[test]

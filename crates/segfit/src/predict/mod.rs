@@ -8,6 +8,7 @@ mod anchor;
 mod axis;
 mod candidates;
 mod check;
+mod choices;
 mod collect;
 mod curve;
 mod decision;
@@ -24,7 +25,11 @@ mod problem;
 mod record;
 mod samples;
 mod scores;
+<<<<<<< HEAD
 mod shape_error;
+=======
+mod shape_sample;
+>>>>>>> main
 mod size;
 mod statistics;
 #[cfg(test)]
@@ -35,19 +40,24 @@ use std::collections::BTreeMap;
 
 pub use anchor::KnownRun;
 pub use candidates::ModelKind;
-pub use check::{CHECK_FORMAT, Check, CheckOptions, check, check_with};
+pub use check::{CHECK_FORMAT, Check, CheckOptions, LeftOut, check, check_with};
+pub use choices::{CHOICES_FORMAT, Choices, ChosenNetwork};
 pub use collect::{Collected, Conflict, collect};
 pub use curve::{CURVE_FORMAT, Curve, NetworkOptions, SizeRow, Subject, curve};
 pub(crate) use curve::{reference_in_words, size_rows};
 pub use decision::{Choice, Decision, Rule};
 pub use interval::Interval;
-pub use manifest::{DatasetPath, Job, MANIFEST_FORMAT, Manifest, Sweep};
+pub use manifest::{DatasetPath, Job, MANIFEST_FORMAT, Manifest, ShapeSweep, Sweep};
 pub use mapping::{CalibratedOn, Hull, MAPPING_FORMAT, MARGIN, Mapping, Prediction, ReferenceNetwork, SHAPE_MARGIN};
 pub use noise::{Noise, SourceSpread};
 pub use record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record};
 pub use samples::{Point, Samples, SetSamples};
 pub use scores::{ModelScore, Paired};
+<<<<<<< HEAD
 pub(crate) use size::layer_places;
+=======
+pub use shape_sample::{LOG2_RATIO, LOG2_SLOPE, Shape, shape_samples};
+>>>>>>> main
 pub use size::{Cell, Place, Side, SizeFeatures, places};
 
 /// Mean over the training images of each complexity measure, by name, for example `jpeg` or `survival@1/4`.

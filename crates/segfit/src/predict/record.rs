@@ -1,6 +1,5 @@
 //! [`Record`]: one trained network, one line of JSON.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +67,33 @@ pub struct ImageScore {
     pub iou: f64,
 }
 
+/// Keys that a line must have; those that are not here have a default, and others are passed over.
+const REQUIRED: [&str; 23] = [
+    "job",
+    "dataset",
+    "measures",
+    "images",
+    "family",
+    "in_channels",
+    "classes",
+    "base_width",
+    "depth",
+    "widths",
+    "input",
+    "recipe",
+    "cost",
+    "engine",
+    "version",
+    "seed",
+    "constant_dice",
+    "dice",
+    "iou",
+    "steps",
+    "seconds",
+    "final_loss",
+    "collapsed",
+];
+
 /// One trained network and its result on the test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -131,9 +157,6 @@ pub struct Record {
     /// Whether the images are drawn by a program; such data sets never count in a reported error.
     #[serde(default, skip_serializing_if = "is_false")]
     pub synthetic: bool,
-    /// Scores of the untrained network by other methods, by name, for example `xtiny`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub scores: BTreeMap<String, f64>,
 }
 
 /// Lines without the field stay as they were.
@@ -142,17 +165,26 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Record {
-    /// Reads one line.
+    /// Reads one line, of any engine; keys that are not known are passed over.
     ///
     /// # Errors
-    /// [`Error::Json`] at `path:line` when it is malformed, of another format, or holds a number out of range.
+    /// [`Error::Json`] at `path:line` when it is malformed, of another format, lacks keys (all of them are named), or holds
+    /// a number out of range.
     pub fn parse(text: &str, path: &Path, line: usize) -> Result<Self> {
         let bad = |reason: String| Error::Json {
             path: format!("{}:{line}", path.display()).into(),
             expected: RECORD_FORMAT.into(),
             reason,
         };
-        let record: Self = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
+        if value.get("format").and_then(|f| f.as_str()).is_none() {
+            return Err(bad("it has no \"format\" of its own".into()));
+        }
+        let missing: Vec<&str> = REQUIRED.into_iter().filter(|key| value.get(key).is_none()).collect();
+        if !missing.is_empty() {
+            return Err(bad(format!("keys are missing: {}", missing.join(", "))));
+        }
+        let record: Self = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
         record.validate().map_err(bad)?;
         Ok(record)
     }
@@ -181,13 +213,8 @@ impl Record {
     /// When the family is unknown or the width out of range.
     pub fn uniform_network(&self, base_width: usize) -> Result<NetworkSpec> {
         let (in_channels, classes) = (self.in_channels, self.classes);
-        let options = families::Options {
-            in_channels,
-            classes,
-            base_width,
-            depth: self.depth,
-            ..families::Options::default()
-        };
+        let options =
+            families::Options { in_channels, classes, base_width, depth: self.depth, ..families::Options::default() };
         build(&self.family, &options)
     }
 
@@ -240,10 +267,43 @@ mod tests {
     #[test]
     fn a_bad_line_is_named_with_file_and_line() {
         let error = Record::parse("{}", Path::new("r.jsonl"), 7).unwrap_err();
-        assert!(error.to_string().starts_with("r.jsonl:7: expected segfit-record/1"), "{error}");
+        assert!(error.to_string().starts_with("r.jsonl:7: expected segfit-record/1: it has no"), "{error}");
         let mut record = records(&World::default()).remove(0);
         record.dice = 1.5;
         assert!(record.line().unwrap_err().to_string().contains("dice is 1.5"));
+    }
+
+    #[test]
+    fn missing_keys_are_all_named_and_unknown_keys_are_passed_over() {
+        let line = records(&World::default())[0].line().unwrap();
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let parse = |value: &serde_json::Value| Record::parse(&value.to_string(), Path::new("r.jsonl"), 1);
+        let mut foreign = value.clone();
+        foreign["engine"] = "pytorch/2.15 cuda".into();
+        foreign["gpu_seconds"] = serde_json::json!({"wall": 3});
+        assert_eq!(parse(&foreign).unwrap().engine, "pytorch/2.15 cuda");
+        for key in value.as_object().unwrap().keys() {
+            let mut less = value.clone();
+            less.as_object_mut().unwrap().shift_remove(key);
+            let optional = ["attempt", "per_image"].contains(&key.as_str());
+            assert_eq!(parse(&less).is_ok(), optional, "{key}");
+        }
+        let (mut less, object) = (value, serde_json::Map::new());
+        less["dataset"] = object.into();
+        assert!(parse(&less).is_err());
+        for key in ["cost", "seconds"] {
+            less.as_object_mut().unwrap().shift_remove(key);
+        }
+        assert!(parse(&less).unwrap_err().to_string().ends_with("keys are missing: cost, seconds"));
+    }
+
+    #[test]
+    fn a_line_of_before_there_were_variants_comes_back_as_it_was() {
+        let record = records(&World::default()).remove(0);
+        let line = record.line().unwrap();
+        assert!(!line.contains("\"parent\":") && !line.contains("\"synthetic\":"), "{line}");
+        let variant = Record { parent: Some("glas".into()), synthetic: true, ..record };
+        assert_eq!(Record::parse(&variant.line().unwrap(), Path::new("r"), 1).unwrap().parent.as_deref(), Some("glas"));
     }
 
     #[test]

@@ -32,8 +32,6 @@ pub struct Point {
     pub deviation: Option<f64>,
     /// What another draw of the test images would change; `None` without scores of single images.
     pub spread: Option<SourceSpread>,
-    /// Mean scores of the untrained network by other methods.
-    pub scores: BTreeMap<String, f64>,
     /// Whether this is the reference network of its family.
     pub is_reference: bool,
     /// Whether it is the family's network of its base width, with no group narrowed or widened.
@@ -334,21 +332,11 @@ fn points_of(
             seeds: records.len(),
             deviation: (records.len() > 1).then(|| variance.sqrt()),
             spread: source_spread(records, best),
-            scores: mean_scores(records),
             is_reference: is_reference(*depth, widths),
             is_uniform: uniform.widths() == **widths,
         });
     }
     Ok(Ok((reference_dice, points)))
-}
-
-fn mean_scores(records: &[&Record]) -> BTreeMap<String, f64> {
-    let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    for (name, &score) in records.iter().flat_map(|r| &r.scores) {
-        let sum = sums.entry(name.clone()).or_default();
-        *sum = (sum.0 + score, sum.1 + 1.0);
-    }
-    sums.into_iter().map(|(name, (sum, n))| (name, sum / n)).collect()
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ impl Check {
         let sets = self.data_sets.len();
         let mut text = format!("retention on {sets} data sets, each predicted from the others, reference left out\n");
         text.push_str(&table_of(&self.models, sets));
-        let names: Vec<&str> = self.shipped.iter().map(|kind| kind.name()).collect();
+        let names: Vec<&str> = self.shipped_was.iter().map(|kind| kind.name()).collect();
         let mut counts: Vec<(usize, &str)> = Vec::new();
         for name in names {
             match counts.iter_mut().find(|c| c.1 == name) {

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_network_with_equal_channels_everywhere_is_flat_and_not_uniform() {
         let uniform = net(4, 2);
-        let equal = uniform.widths().into_iter().map(|(name, _)| (name, 4)).collect();
+        let equal = uniform.widths().into_keys().map(|name| (name, 4)).collect();
         let flat = SizeFeatures::of(&uniform.with_widths(&equal).unwrap()).unwrap();
         assert!(flat.is_flat());
         let uniform = SizeFeatures::of(&uniform).unwrap();

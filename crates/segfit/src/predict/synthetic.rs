@@ -160,6 +160,5 @@ fn record(name: &str, z: f64, constant_dice: f64, base_width: usize, depth: usiz
         collapsed: false,
         parent: None,
         synthetic: false,
-        scores: std::collections::BTreeMap::new(),
     }
 }

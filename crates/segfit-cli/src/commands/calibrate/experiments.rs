@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use segfit::complexity::{Cache, MeasureOptions, profile_dataset};
 use segfit::cost::Cost;
-use segfit::data::{Dataset, Options};
+use segfit::data::{Dataset, Options, Split};
 use segfit::files::write_atomically;
 use segfit::network::NetworkSpec;
-use segfit::network::families::{self, build};
 use segfit::predict::{DatasetId, ImageCounts, ImageScore, Job, Manifest, Measures, RECORD_FORMAT, RecipeId, Record};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::checkpoint::load_weights;
@@ -20,10 +20,11 @@ use segfit_engine::run_log::RunLog;
 use segfit_engine::segmenter::Segmenter;
 use segfit_engine::state::Weights;
 
-use super::super::measure::{Measured, profile_of};
+use super::claim::Claim;
 use crate::context::Global;
 use crate::failure::Interrupted;
 use crate::interrupt;
+use crate::together::make_folder;
 use crate::training::{Training, collapsed_folder, train};
 
 /// A data set that several jobs in a row use.
@@ -40,7 +41,30 @@ pub fn record_path(out: &Path, job: &str) -> PathBuf {
     out.join("records").join(format!("{job}.jsonl"))
 }
 
-/// Does the jobs that have no record yet: all, until `time` is over, or only number `index`.
+/// Where a job trains; removed when its record is written.
+pub fn run_folder(out: &Path, job: &str) -> PathBuf {
+    out.join("runs").join(job)
+}
+
+/// Why a job failed the last time, if it did.
+pub fn failure(out: &Path, job: &str) -> Option<String> {
+    std::fs::read_to_string(failure_path(out, job)).ok().map(|text| text.trim_end().to_string())
+}
+
+fn failure_path(out: &Path, job: &str) -> PathBuf {
+    out.join("failed").join(format!("{job}.txt"))
+}
+
+/// How a job ended.
+enum End {
+    Done,
+    Failed,
+    /// Another process is at it, or has just done it.
+    Elsewhere,
+}
+
+/// Does the jobs that have no record yet: all, until `time` is over, or only number `index`. A job that fails is noted and
+/// the others go on.
 pub fn run(
     manifest: &Manifest,
     out: &Path,
@@ -56,11 +80,14 @@ pub fn run(
         },
         None => manifest.jobs.iter().collect(),
     };
-    std::fs::create_dir_all(out.join("records")).with_context(|| format!("making {}", out.display()))?;
+    for folder in ["records", "runs", "locks", "failed"] {
+        make_folder(&out.join(folder))?;
+    }
+    let cache = Cache::open(&out.join("cache"))?;
     let todo: Vec<&Job> = jobs.iter().copied().filter(|j| !record_path(out, &j.id).exists()).collect();
     global.note(&format!("{} of {} trainings are to be done", todo.len(), jobs.len()));
-    let mut loaded: Option<Loaded> = None;
-    let mut done = 0;
+    let mut worker = Worker { out, cache, loaded: None, global };
+    let (mut done, mut failed, mut elsewhere) = (0, 0, 0);
     for job in &todo {
         if time.is_some_and(|t| start.elapsed() >= t) {
             break;
@@ -68,24 +95,92 @@ pub fn run(
         if interrupt::asked() {
             return Err(Interrupted.into());
         }
-        let current = match loaded.take() {
-            Some(l) if l.path == job.dataset.path && l.input == job.recipe.input => l,
-            _ => load(job)?,
-        };
-        let line = one(job, &current, out, global)?;
-        global.note(&line);
-        loaded = Some(current);
-        done += 1;
+        match worker.work(job)? {
+            End::Done => done += 1,
+            End::Failed => failed += 1,
+            End::Elsewhere => elsewhere += 1,
+        }
     }
-    let value = serde_json::json!({"done": done, "left": todo.len() - done});
-    global.print(&value, &format!("{done} trainings done, {} left", todo.len() - done))
+    let left = todo.len() - done - failed - elsewhere;
+    let value = serde_json::json!({"done": done, "failed": failed, "elsewhere": elsewhere, "left": left});
+    let mut text = format!("{done} trainings done, {left} left");
+    if elsewhere > 0 {
+        text += &format!(", {elsewhere} worked on by another process");
+    }
+    if failed > 0 {
+        bail!("{text}; {failed} failed: `segfit calibrate status` says why");
+    }
+    global.print(&value, &text)
 }
 
-fn load(job: &Job) -> Result<Loaded> {
+/// What one process works with.
+struct Worker<'a> {
+    out: &'a Path,
+    /// Values of images, so that every job of a data set measures them once.
+    cache: Cache,
+    loaded: Option<Loaded>,
+    global: &'a Global,
+}
+
+impl Worker<'_> {
+    /// Does one job.
+    fn work(&mut self, job: &Job) -> Result<End> {
+        let Some(claim) = Claim::of(self.out, &job.id)? else {
+            self.global.note(&format!("{}: another process is at it", title(job)));
+            return Ok(End::Elsewhere);
+        };
+        if record_path(self.out, &job.id).exists() {
+            return Ok(End::Elsewhere);
+        }
+        let failed = failure_path(self.out, &job.id);
+        match self.train(job) {
+            Ok(line) => {
+                self.global.note(&line);
+                if failed.exists() {
+                    std::fs::remove_file(&failed).with_context(|| format!("removing {}", failed.display()))?;
+                }
+                claim.done();
+                Ok(End::Done)
+            }
+            Err(error) if error.is::<Interrupted>() => Err(error),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                self.global.note(&format!("{}: failed: {reason}", title(job)));
+                write_atomically(&failed, format!("{reason}\n").as_bytes())?;
+                Ok(End::Failed)
+            }
+        }
+    }
+
+    fn train(&mut self, job: &Job) -> Result<String> {
+        let current = match self.loaded.take() {
+            Some(l) if l.path == job.dataset.path && l.input == job.recipe.input => l,
+            _ => load(job, &self.cache)?,
+        };
+        let line = one(job, &current, self.out, self.global);
+        self.loaded = Some(current);
+        line
+    }
+}
+
+/// What a job trains, in a few words.
+fn title(job: &Job) -> String {
+    let Job { family, base_width, depth, seed, widths, .. } = job;
+    let bent = match widths {
+        Some(widths) => {
+            format!(" bent ({})", widths.iter().map(|(g, n)| format!("{g}={n}")).collect::<Vec<_>>().join(" "))
+        }
+        None => String::new(),
+    };
+    format!("{} {family} width {base_width}{bent} depth {depth} seed {seed}", job.dataset.name)
+}
+
+fn load(job: &Job, cache: &Cache) -> Result<Loaded> {
     let input = job.recipe.input;
     let dataset = Dataset::open(&Options::new(&job.dataset.path))?;
     let material = Material::prepare(&dataset, &input)?;
-    let profile = profile_of(&dataset, Measured::Train, &input, false)?;
+    let options = MeasureOptions { cache: Some(cache), ..MeasureOptions::new(input, "train") };
+    let profile = profile_dataset(&dataset, &dataset.indices(Split::Train), &options)?.profile;
     let measures = profile.measures.iter().map(|(name, s)| (name.clone(), s.mean)).collect();
     Ok(Loaded { path: job.dataset.path.clone(), input, dataset, material, measures })
 }
@@ -93,20 +188,10 @@ fn load(job: &Job) -> Result<Loaded> {
 /// Trains, evaluates, writes the record and removes the training's folder; a line for a person.
 fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String> {
     let Loaded { dataset, material, .. } = loaded;
-    let options = families::Options {
-        in_channels: dataset.channels,
-        classes: dataset.classes,
-        base_width: job.base_width,
-        depth: job.depth,
-        ..families::Options::default()
-    };
-    let mut network = build(&job.family, &options)?;
-    if let Some(widths) = &job.widths {
-        network = network.with_widths(widths)?;
-    }
+    let network = job.network(dataset.channels, dataset.classes)?;
     let backend = CpuBackend::detect();
-    let folder = out.join("runs").join(&job.id);
-    let title = format!("{} width {} depth {} seed {}", dataset.name, job.base_width, job.depth, job.seed);
+    let folder = run_folder(out, &job.id);
+    let title = title(job);
     let training = Training {
         network: &network,
         recipe: &job.recipe,
@@ -131,12 +216,12 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
     lines.push('\n');
     write_atomically(&record_path(out, &job.id), lines.as_bytes())?;
     std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+    // What a person sees while experiments run must not tempt to choose by test images: the scores are in the record only.
     let note = if record.collapsed { ", COLLAPSED" } else { "" };
     Ok(format!(
-        "{title}: Dice {:.4} (constant mask {:.4}), {:.0} s, attempt {}{note}",
-        record.dice,
-        record.constant_dice,
+        "{title}: {:.0} s, training loss {:.4}, attempt {}{note}",
         record.seconds,
+        record.final_loss,
         number + 1
     ))
 }
@@ -228,9 +313,8 @@ impl Judged<'_> {
             seconds: ended.seconds,
             final_loss: ended.final_loss,
             collapsed: ended.collapsed,
-            parent: None,
-            synthetic: false,
-            scores: std::collections::BTreeMap::new(),
+            parent: dataset.origin.parent.clone(),
+            synthetic: dataset.origin.synthetic,
         })
     }
 }

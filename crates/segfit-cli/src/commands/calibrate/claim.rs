@@ -1,0 +1,73 @@
+//! One process at a time for every job: a locked file that the system unlocks when the process ends, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+/// Tries, since `status` holds the lock for a moment.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// The right to work on a job, until it is dropped.
+pub struct Claim {
+    _file: File,
+    path: PathBuf,
+}
+
+impl Claim {
+    /// The claim to `job`, `None` while another process has it.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn of(out: &Path, job: &str) -> Result<Option<Self>> {
+        let path = place(out, job);
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.with_context(|| format!("making {}", path.display()))?;
+        for _ in 0..TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self { _file: file, path })),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("locking {}", path.display()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes the file when the job will not be claimed again. Who opened it before finds the job done.
+    pub fn done(self) {
+        // A file that stays does no harm.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Whether a process works on `job` now.
+pub fn is_claimed(out: &Path, job: &str) -> bool {
+    File::open(place(out, job)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn place(out: &Path, job: &str) -> PathBuf {
+    out.join("locks").join(job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_claimed_once_and_again_when_the_first_has_gone() {
+        let out = tempfile::tempdir().unwrap();
+        std::fs::create_dir(out.path().join("locks")).unwrap();
+        assert!(!is_claimed(out.path(), "j"));
+        let first = Claim::of(out.path(), "j").unwrap().unwrap();
+        assert!(is_claimed(out.path(), "j") && Claim::of(out.path(), "j").unwrap().is_none());
+        assert!(Claim::of(out.path(), "k").unwrap().is_some());
+        drop(first);
+        assert!(!is_claimed(out.path(), "j"));
+        Claim::of(out.path(), "j").unwrap().unwrap().done();
+        assert!(!place(out.path(), "j").exists());
+    }
+}

@@ -1,0 +1,75 @@
+//! A folder of many files that appears when it is complete.
+
+use std::path::Path;
+
+use anyhow::Result;
+use segfit::Error;
+
+use crate::together::make_folder;
+
+/// Lets `fill` write into a temporary folder beside `out`, which then takes the place of `out`.
+///
+/// # Errors
+/// When `out` holds something, or what `fill` returns, with the path where the file would have been; then nothing has changed.
+pub fn new_folder(out: &Path, fill: impl FnOnce(&Path) -> segfit::Result<()>) -> Result<()> {
+    check_free(out)?;
+    let parent = match out.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    make_folder(parent)?;
+    let building = tempfile::Builder::new().prefix(".segfit-").tempdir_in(parent).map_err(io(out))?;
+    fill(building.path()).map_err(|e| at_its_place(e, building.path(), out))?;
+    readable(building.path()).map_err(io(out))?;
+    if out.is_dir() {
+        std::fs::remove_dir(out).map_err(io(out))?;
+    }
+    std::fs::rename(building.path(), out).map_err(io(out))?;
+    let _ = building.keep();
+    Ok(())
+}
+
+/// An input or output error at `path`.
+pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Io { path, source }
+}
+
+fn check_free(out: &Path) -> Result<()> {
+    let got = match std::fs::read_dir(out) {
+        Ok(mut entries) => match entries.next() {
+            None => return Ok(()),
+            Some(_) => "a folder with files in it",
+        },
+        Err(_) if out.symlink_metadata().is_ok() => "something that is not a folder",
+        Err(_) => return Ok(()),
+    };
+    Err(Error::Content {
+        path: out.into(),
+        expected: "a new or empty folder".into(),
+        got: got.into(),
+        hint: "choose another --out, or remove that folder first; nothing was changed".into(),
+    }
+    .into())
+}
+
+/// An error that names the file where it would have been.
+fn at_its_place(error: Error, building: &Path, out: &Path) -> Error {
+    match error {
+        Error::Io { path, source } => {
+            let path = path.strip_prefix(building).map_or_else(|_| path.clone(), |p| out.join(p));
+            Error::Io { path, source }
+        }
+        other => other,
+    }
+}
+
+/// Temporary folders are private; this one becomes an ordinary one.
+fn readable(folder: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
