@@ -1,7 +1,7 @@
 //! Single groups: what rounding leaves of the budgets is used up, or what is kept beyond the share is saved.
 //!
-//! A group moves at most half an octave from the line's exact width, and the network stays as near to what was calibrated. Every
-//! move is costed exactly; it is the greedy choice by predicted gain per cost, first in large strides, then one by one; then
+//! A group moves at most half an octave from the line's exact width, or one step where steps are coarser, and the network stays as
+//! near to what was calibrated. Every move is costed exactly; it is the greedy choice by predicted gain per cost, first in large strides, then one by one; then
 //! every group is tried one stride the other way, in case the others make more of it.
 
 use super::judge::{Candidate, Judge};
@@ -36,7 +36,7 @@ fn range(judge: &Judge<'_>, line: &Line, start: &Candidate) -> Vec<(usize, usize
             let step = g.step as f64;
             let low = (narrow * (-OCTAVES).exp2() / step).ceil() as usize * g.step;
             let high = (wide * OCTAVES.exp2() / step).floor() as usize * g.step;
-            (low.max(g.low).min(now), high.min(g.high).max(now))
+            (low.min(now.saturating_sub(g.step)).max(g.low), high.max(now + g.step).min(g.high))
         })
         .collect()
 }

@@ -93,7 +93,7 @@ mod tests {
             "depth                      4           4",
             "parameters            39,945  31,045,506  777x less",
             "MACs per image         21.0M       12.0G  575x less",
-            "weights              161 KiB     119 MiB  752x less",
+            "weights              158 KiB     118 MiB  768x less",
         ];
         assert_eq!(first, expected, "{table}");
     }
