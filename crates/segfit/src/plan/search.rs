@@ -91,7 +91,6 @@ fn uniform_rival(judge: &Judge<'_>, lines: &[Line], candidate: &Candidate) -> Re
     uniform.map_or(Ok(None), |line| rival(judge, line, most))
 }
 
-<<<<<<< HEAD
 /// The best few, the first of which is the best: single groups may make more of another.
 fn best<'c, 'l>(
     judge: &Judge<'_>,
