@@ -200,7 +200,11 @@ fn one_of<T: Copy + Send + Sync>(all: &'static [(&'static str, T)]) -> impl Type
     PossibleValuesParser::new(all.iter().map(|(name, _)| *name)).try_map(move |n| value(n).ok_or("not one of them"))
 }
 
-fn width_of(text: &str) -> Result<(String, usize), String> {
+/// A group's channels as people write them: `enc1=16`.
+///
+/// # Errors
+/// A sentence that says what was expected.
+pub fn width_of(text: &str) -> Result<(String, usize), String> {
     let channels = |number: &str| number.parse().ok().filter(|n| (1..=65_536).contains(n));
     pair(text, channels).ok_or_else(|| "expected group=channels, for example enc1=16,dec*=8".into())
 }

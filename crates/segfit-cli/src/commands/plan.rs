@@ -2,32 +2,46 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use segfit::complexity::ComplexityProfile;
-use segfit::plan::{Bound, Budgets, Plan, parse_bytes, parse_count, parse_share, plan};
+use segfit::data::Dataset;
+use segfit::files::read_json;
+use segfit::network::{NETWORK_FORMAT, NetworkSpec};
+use segfit::plan::{
+    Bound, Budgets, Freedom, Objective, Plan, Precision, Request, Space, compare, parse_bytes, parse_count, parse_share,
+};
 
 use crate::commands::predict::{PredictionOptions, network_options};
 use crate::context::Global;
 use crate::data_options::{DataOptions, InputOptions};
-use crate::network_options::FamilyOptions;
+use crate::network_options::{FamilyOptions, width_of};
 use crate::subject::{anchored, mapping, subject};
 use crate::together::{json, write_together};
 use crate::units::count;
 
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "segfit plan DATA --keep SHARE [OPTIONS]\n       \
-    segfit plan DATA --max-params COUNT [OPTIONS]")]
-#[command(
-    after_help = "With --keep: the network with the fewest parameters that is predicted to keep this share of the \
-    accuracy and respects the limits. Without --keep: the most accurate one within the limits. \
-    Exit code 3 when there is none; the nearest one is then named.\n\n\
+    segfit plan DATA --max-params COUNT [OPTIONS]\n       \
+    segfit plan --compare PLAN PLAN...")]
+#[command(mut_arg("data", |arg| arg.required_unless_present("compare")))]
+#[command(mut_arg("network", |arg| arg.value_name("FAMILY|FILE").help(
+    "Family of the network (see `segfit network list`), or the network.json of any network, also of an imported one"
+)))]
+#[command(after_help = "Every layer gets its own number of channels. With --keep: the network with the fewest parameters (or \
+    the least of what --objective names) that is predicted to keep this share of the accuracy and meets all limits. \
+    Without --keep: the most accurate one within the limits. Limits are met exactly, not roughly; if no network meets \
+    them, exit code 3, the tightest limit and the nearest network are given.\n\n\
+    The layers keep the proportions of the full-size network unless others are predicted to be better by more than the error that \
+    such predictions have; --explain says why each level is wide or narrow.\n\n\
     Writes plan.json (the choice and why), network.json (its layers) and profile.json.\n\n\
     Examples:\n  \
     segfit plan DATA --keep 95%\n  \
     segfit plan DATA --keep 95% --keep-bound low --max-memory 1MiB\n  \
-    segfit plan DATA --max-params 50k --max-macs 100M --out plans/small"
-)]
+    segfit plan DATA --keep 95% --objective macs --explain\n  \
+    segfit plan DATA --max-weights 64KiB --precision int8 --divisor 4\n  \
+    segfit plan DATA --max-params 50k --max-macs 100M --pin enc0=8 --bound 'dec*=2..16' --out plans/small\n  \
+    segfit plan --compare plans/small/plan.json plans/large/plan.json")]
 pub struct Args {
     #[command(flatten)]
     data: DataOptions,
@@ -38,6 +52,8 @@ pub struct Args {
     #[command(flatten)]
     budgets: BudgetOptions,
     #[command(flatten)]
+    freedom: FreedomOptions,
+    #[command(flatten)]
     source: PredictionOptions,
     /// Folder to write to, or the plan's file name if it ends in .json
     #[arg(long, value_name = "FOLDER", default_value = ".", help_heading = "Output")]
@@ -45,27 +61,85 @@ pub struct Args {
     /// Only print the plan, write nothing
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
+    /// Print also what a channel costs and is worth in every group, how complex the images are at its scale, and in one
+    /// sentence per level why it is wide or narrow (plan.json always holds this)
+    #[arg(long, help_heading = "Output")]
+    explain: bool,
+    /// Make no plan, but print finished ones side by side: what was asked for, costs, predictions, channels
+    #[arg(
+        long,
+        value_name = "PLAN",
+        num_args = 2..,
+        conflicts_with_all = ["data", "BudgetOptions", "FreedomOptions", "explain"],
+        help_heading = "Output"
+    )]
+    compare: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Budgets (at least one)")]
-#[group(required = true, multiple = true)]
+#[command(next_help_heading = "Budgets (at least one, any number together)")]
 struct BudgetOptions {
     /// Keep this share of the reference network's Dice, for example 95%
     #[arg(long, value_name = "SHARE", value_parser = of("--keep", parse_share))]
     keep: Option<f64>,
-    /// At most this many parameters, for example 250k
-    #[arg(long, value_name = "COUNT", value_parser = of("--max-params", parse_count))]
-    max_params: Option<u64>,
-    /// At most this many multiply-accumulates per image, for example 500M
-    #[arg(long, value_name = "COUNT", value_parser = of("--max-macs", parse_count))]
-    max_macs: Option<u64>,
-    /// At most this much memory for activations and weights at inference, for example 4MiB
-    #[arg(long, value_name = "BYTES", value_parser = of("--max-memory", parse_bytes))]
-    max_memory: Option<u64>,
     /// What must reach the share to keep: the prediction, or the lower end of its interval
     #[arg(long, value_name = "BOUND", default_value = "mean", requires = "keep")]
     keep_bound: KeepBound,
+    /// At most this many parameters (trained values), for example 250k
+    #[arg(long, value_name = "COUNT", value_parser = of("--max-params", parse_count))]
+    max_params: Option<u64>,
+    /// At most this many multiply-accumulates per image, for example 500M; the time of a network roughly follows them
+    #[arg(long, value_name = "COUNT", value_parser = of("--max-macs", parse_count))]
+    max_macs: Option<u64>,
+    /// At most this many bytes for the stored weights, for example 64KiB; see --precision
+    #[arg(long, value_name = "BYTES", value_parser = of("--max-weights", parse_bytes))]
+    max_weights: Option<u64>,
+    /// How the weights of --max-weights are stored: 4, 2 or about 1 byte for each
+    #[arg(long, value_name = "NUMBERS", default_value = "f32", requires = "max_weights")]
+    precision: StoredAs,
+    /// At most this much memory for activations and weights at inference, one image at a time, for example 4MiB
+    #[arg(long, value_name = "BYTES", value_parser = of("--max-memory", parse_bytes))]
+    max_memory: Option<u64>,
+    /// What is made as small (accuracy: as large) as the budgets allow [default: params with --keep, otherwise accuracy]
+    #[arg(long, value_name = "WHAT")]
+    objective: Option<ObjectiveName>,
+}
+
+/// What is left to the planner.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Channels (groups are named as in `segfit network show`; * and ? as in file names)")]
+struct FreedomOptions {
+    /// Exactly this many channels in some groups, for example 'enc1=16,head*=8'
+    #[arg(long, value_name = "GROUP=N,...", value_delimiter = ',', value_parser = width_of)]
+    pin: Vec<(String, usize)>,
+    /// Fewest and most channels of some groups, for example 'enc*=4..32'
+    #[arg(long, value_name = "GROUP=LEAST..MOST,...", value_delimiter = ',', value_parser = bound_of)]
+    bound: Vec<(String, [usize; 2])>,
+    /// Only multiples of this many channels (in groups that have as many)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    divisor: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StoredAs {
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats
+    F16,
+    /// 8-bit integers for the convolutions, 32-bit floats for the little that remains
+    Int8,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ObjectiveName {
+    /// Fewest parameters
+    Params,
+    /// Fewest multiply-accumulates
+    Macs,
+    /// Least memory
+    Memory,
+    /// Most accurate
+    Accuracy,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -86,6 +160,14 @@ fn of<T>(what: &'static str, parse: fn(&str, &str) -> segfit::Result<T>) -> impl
     }
 }
 
+fn bound_of(text: &str) -> Result<(String, [usize; 2]), String> {
+    let parsed = text.split_once('=').and_then(|(name, range)| {
+        let (least, most) = range.split_once("..")?;
+        Some((name.trim().to_string(), [least.trim().parse().ok()?, most.trim().parse().ok()?]))
+    });
+    parsed.ok_or_else(|| "expected group=least..most, for example 'enc*=4..32'".into())
+}
+
 impl BudgetOptions {
     fn budgets(&self) -> Budgets {
         Budgets {
@@ -96,23 +178,92 @@ impl BudgetOptions {
             },
             max_params: self.max_params,
             max_macs: self.max_macs,
+            max_weights: self.max_weights,
+            precision: match self.precision {
+                StoredAs::F32 => Precision::F32,
+                StoredAs::F16 => Precision::F16,
+                StoredAs::Int8 => Precision::Int8,
+            },
             max_memory: self.max_memory,
+            max_latency_ms: None,
         }
+    }
+
+    fn objective(&self) -> Option<Objective> {
+        self.objective.map(|name| match name {
+            ObjectiveName::Params => Objective::Params,
+            ObjectiveName::Macs => Objective::Macs,
+            ObjectiveName::Memory => Objective::Memory,
+            ObjectiveName::Accuracy => Objective::Accuracy,
+        })
     }
 }
 
 pub fn run(args: &Args, global: &Global) -> Result<()> {
+    if !args.compare.is_empty() {
+        return print_comparison(&args.compare, global);
+    }
+    let budgets = args.budgets.budgets();
+    if budgets == (Budgets { precision: budgets.precision, ..Budgets::default() }) {
+        bail!(segfit::Error::Option {
+            what: "budgets".into(),
+            expected: "at least one of --keep, --max-params, --max-macs, --max-weights, --max-memory".into(),
+            got: "none".into(),
+        });
+    }
     let mapping = mapping(args.source.mapping.as_deref(), global)?;
     let dataset = args.data.open(global)?;
-    let options = network_options(&args.family, &dataset, args.input.size)?;
+    let space = space(args, &dataset)?;
     let (subject, profile) = subject(&dataset, &args.input.spec(), args.source.profile.as_deref(), global)?;
     let mapping = anchored(mapping, args.source.anchor.as_deref(), &subject, global)?;
-    let mut plan = plan(&mapping, &subject, &options, &args.budgets.budgets())?;
+    let request = Request {
+        mapping: &mapping,
+        subject: &subject,
+        space: &space,
+        budgets,
+        objective: args.budgets.objective(),
+        latency: None,
+    };
+    let mut plan = request.plan()?;
     plan.input = Some(args.input.spec());
     if !args.dry_run {
         write_plan(&plan, &profile, &args.out, global)?;
     }
-    global.print(&plan, &format!("{}\n\n{}", answer(&plan), plan.table()))
+    let why = plan.explanation.as_ref().filter(|_| args.explain);
+    let why = why.map_or_else(String::new, |e| format!("\n{}", e.table()));
+    global.print(&plan, &format!("{}\n\n{}{why}", answer(&plan), plan.table()))
+}
+
+/// The networks to choose from: a family at all depths, or the one in a file.
+fn space(args: &Args, dataset: &Dataset) -> Result<Space> {
+    let FreedomOptions { pin, bound, divisor } = args.freedom.clone();
+    let freedom = Freedom { pins: pin, bounds: bound, divisor };
+    if !args.family.network.ends_with(".json") {
+        return Ok(Space::of_family(&network_options(&args.family, dataset, args.input.size)?, &freedom)?);
+    }
+    let path = Path::new(&args.family.network);
+    let given = [("--width", args.family.width), ("--depth", args.family.depth)];
+    if let Some((what, Some(got))) = given.into_iter().find(|(_, value)| value.is_some()) {
+        let expected = "nothing: the network file says it".into();
+        bail!(segfit::Error::Option { what: what.into(), expected, got: got.to_string() });
+    }
+    let full: NetworkSpec = read_json(path, NETWORK_FORMAT)?;
+    full.validate().with_context(|| path.display().to_string())?;
+    if (full.in_channels(), full.classes) != (dataset.channels, dataset.classes) {
+        bail!(segfit::Error::Content {
+            path: path.into(),
+            expected: format!("a network for {} channel(s) and {} classes", dataset.channels, dataset.classes),
+            got: format!("one for {} channel(s) and {} classes", full.in_channels(), full.classes),
+            hint: "import or build it for these images, or choose a family with --network".into(),
+        });
+    }
+    Ok(Space::of_network(&full, args.input.size, &freedom)?)
+}
+
+fn print_comparison(paths: &[PathBuf], global: &Global) -> Result<()> {
+    let read = |path: &PathBuf| Ok((path.display().to_string(), Plan::read(path)?));
+    let comparison = compare(&paths.iter().map(read).collect::<segfit::Result<Vec<_>>>()?);
+    global.print(&comparison, &comparison.table())
 }
 
 /// Writes `plan.json`, `network.json` and `profile.json`: all of them or none.

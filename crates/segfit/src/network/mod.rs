@@ -12,7 +12,7 @@ mod spec;
 
 pub use geometry::{Axis, Geometry, Tap, Window};
 pub use inherit::{Criterion, inherit};
-pub(crate) use narrow::round_channels;
+pub(crate) use narrow::{greatest_common_divisor, matches, round_channels};
 pub use narrow::{Narrowing, Widths};
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};

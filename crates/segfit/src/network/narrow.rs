@@ -150,7 +150,7 @@ fn last_match<T: Copy>(list: &[(String, T)], name: &str) -> Option<T> {
 }
 
 /// Whether `name` is as `pattern` says, in which `*` stands for any characters and `?` for one.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let mut name_chars = name.chars();
     match pattern.chars().next() {
         None => name.is_empty(),
@@ -165,7 +165,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-pub(super) fn greatest_common_divisor(a: usize, b: usize) -> usize {
+pub(crate) fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 

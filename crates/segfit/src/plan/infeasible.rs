@@ -1,77 +1,132 @@
 //! The message when nothing meets the budgets: which one is tightest, and what can be had.
 
+use super::best::best_on_line;
 use super::budget::{Bound, Budgets, Limit};
-use crate::error::Error;
-use crate::predict::SizeRow;
+use super::judge::Judge;
+use super::lines::{Bend, Line};
+use super::objective::Objective;
+use super::offer::Offer;
+use super::search::order;
+use crate::error::{Error, Result};
 use crate::predict::table::{bytes, short, thousands};
 
-/// The error for budgets that none of `sizes` meets.
+/// The error for budgets that no network meets.
 ///
-/// The *nearest* network misses fewest budgets; among those, its worst miss is the smallest factor (smallest parameters on a
-/// tie). The *tightest* budget is the one that it misses by most.
-pub(super) fn infeasible(sizes: &[SizeRow], budgets: &Budgets) -> Error {
-    let worst = |size: &SizeRow| {
-        let missed = budgets.missed(size);
+/// Each budget in turn is left out, and the uniform network that meets the others and misses it by least is looked at; beside them
+/// a few uniform networks of every depth, in case two budgets must go. The *nearest* network misses fewest budgets; among
+/// those, its worst miss is the smallest factor (smallest parameters on a tie). The *tightest* budget is the one that it
+/// misses by most.
+pub(super) fn infeasible(judge: &Judge<'_>, lines: &[Line]) -> Error {
+    match offers(judge, lines) {
+        Ok(offers) => nearest(&offers, &judge.budgets),
+        Err(error) => error,
+    }
+}
+
+fn offers(judge: &Judge<'_>, lines: &[Line]) -> Result<Vec<Offer>> {
+    let uniform = || lines.iter().filter(|l| l.bend == Bend::Uniform);
+    let mut offers = Vec::new();
+    for limit in judge.budgets.given() {
+        let relaxed = judge.asked(judge.budgets.without(limit), Objective::relaxing(limit));
+        let mut best = None;
+        for line in uniform() {
+            let Some(found) = best_on_line(&relaxed, line)? else { continue };
+            let better = match &best {
+                Some(known) => order(&relaxed, &found, known)?.is_lt(),
+                None => true,
+            };
+            if better {
+                best = Some(found);
+            }
+        }
+        if let Some(best) = best {
+            offers.push(relaxed.offer(&best)?.0);
+        }
+    }
+    for line in uniform() {
+        for i in line.stations(1.0) {
+            let channels = line.channels(judge.level(line.level), i);
+            offers.push(judge.offer(&judge.candidate(line.level, channels))?.0);
+        }
+    }
+    Ok(offers)
+}
+
+fn nearest(offers: &[Offer], budgets: &Budgets) -> Error {
+    let worst = |offer: &Offer| {
+        let missed = budgets.missed(offer);
         let tightest = missed.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
         (missed.len(), tightest)
     };
-    let rank = |size: &SizeRow| {
-        let (count, tightest) = worst(size);
-        (count, tightest.map_or(1.0, |t| t.1), size.params)
+    let rank = |offer: &Offer| {
+        let (count, tightest) = worst(offer);
+        (count, tightest.map_or(1.0, |t| t.1), offer.row.params)
     };
-    let nearest = sizes.iter().min_by(|a, b| {
+    let missing = offers.iter().filter(|o| worst(o).0 > 0);
+    let nearest = missing.min_by(|a, b| {
         let (a, b) = (rank(a), rank(b));
         a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
     });
     let Some((nearest, Some((limit, factor)))) = nearest.map(|n| (n, worst(n).1)) else {
         let reason = "there is no network to choose from".into();
-        return Error::Infeasible { reason, nearest: "raise --width or --depth".into() };
+        return Error::Infeasible { reason, nearest: "raise --width or --depth, or widen --bound".into() };
     };
     Error::Infeasible { reason: tightest(limit, factor, nearest, budgets), nearest: describe(nearest, budgets) }
 }
 
-fn tightest(limit: Limit, factor: f64, nearest: &SizeRow, budgets: &Budgets) -> String {
-    let kept = budgets.kept(nearest);
+fn tightest(limit: Limit, factor: f64, nearest: &Offer, budgets: &Budgets) -> String {
+    let row = &nearest.row;
+    let kept = budgets.kept(row.retention);
+    let over = |name: &str, write: fn(u64) -> String, limit: Option<u64>, have: u64, unit: &str| {
+        let (limit, have) = (write(limit.unwrap_or(0)), write(have));
+        format!("{name} {limit} is the tightest; the nearest network needs {have} {unit}, {factor:.2} times as much")
+    };
     match limit {
         Limit::Keep => {
             let bound = if budgets.keep_bound == Bound::Low { " at the lower end of the interval" } else { "" };
             let keep = percent(budgets.keep.unwrap_or(1.0));
             format!("--keep {keep} is the tightest; the nearest network is predicted to keep {}{bound}", percent(kept))
         }
-        Limit::Params => over("--max-params", thousands, budgets.max_params, nearest.params, "parameters", factor),
-        Limit::Macs => over("--max-macs", thousands, budgets.max_macs, nearest.macs, "MACs", factor),
-        Limit::Memory => over("--max-memory", bytes, budgets.max_memory, nearest.memory_bytes, "of memory", factor),
+        Limit::Params => over("--max-params", thousands, budgets.max_params, row.params, "parameters"),
+        Limit::Macs => over("--max-macs", thousands, budgets.max_macs, row.macs, "MACs"),
+        Limit::Weights => {
+            let unit = format!("of weights in {}", budgets.precision.name());
+            over("--max-weights", bytes, budgets.max_weights, nearest.weight_bytes, &unit)
+        }
+        Limit::Memory => over("--max-memory", bytes, budgets.max_memory, row.memory_bytes, "of memory"),
+        Limit::Latency => format!(
+            "--max-latency {} ms is the tightest; the nearest network needs {:.3} ms, {factor:.2} times as much",
+            budgets.max_latency_ms.unwrap_or(0.0),
+            nearest.latency_ms.unwrap_or(f64::INFINITY)
+        ),
     }
-}
-
-fn over(name: &str, write: fn(u64) -> String, limit: Option<u64>, have: u64, unit: &str, factor: f64) -> String {
-    let limit = write(limit.unwrap_or(0));
-    format!(
-        "{name} {limit} is the tightest; the nearest network needs {} {unit}, {factor:.2} times as much",
-        write(have)
-    )
 }
 
 /// The nearest network and the options with which it would have been chosen.
-fn describe(size: &SizeRow, budgets: &Budgets) -> String {
+fn describe(nearest: &Offer, budgets: &Budgets) -> String {
+    let row = &nearest.row;
     let mut options = Vec::new();
-    for (limit, _) in budgets.missed(size) {
+    for (limit, _) in budgets.missed(nearest) {
         options.push(match limit {
-            Limit::Keep => format!("--keep {:.1}%", (budgets.kept(size) * 1000.0).floor() / 10.0),
-            Limit::Params => format!("--max-params {}", size.params),
-            Limit::Macs => format!("--max-macs {}", size.macs),
-            Limit::Memory => format!("--max-memory {}", size.memory_bytes),
+            Limit::Keep => format!("--keep {:.1}%", (budgets.kept(row.retention) * 1000.0).floor() / 10.0),
+            Limit::Params => format!("--max-params {}", row.params),
+            Limit::Macs => format!("--max-macs {}", row.macs),
+            Limit::Weights => format!("--max-weights {}", nearest.weight_bytes),
+            Limit::Memory => format!("--max-memory {}", row.memory_bytes),
+            Limit::Latency => {
+                format!("--max-latency {:.3}ms", (nearest.latency_ms.unwrap_or(0.0) * 1000.0).ceil() / 1000.0)
+            }
         });
     }
-    let star = if size.extrapolated { " (extrapolated)" } else { "" };
+    let star = if row.extrapolated { " (extrapolated)" } else { "" };
     format!(
         "the nearest network has base width {}, depth {}: {} parameters, {} MACs, {}, predicted to keep {}{star}; ask for it with {}",
-        size.base_width,
-        size.depth,
-        thousands(size.params),
-        short(size.macs),
-        bytes(size.memory_bytes),
-        percent(size.retention.mean),
+        row.base_width,
+        row.depth,
+        thousands(row.params),
+        short(row.macs),
+        bytes(row.memory_bytes),
+        percent(row.retention.mean),
         options.join(" ")
     )
 }
@@ -101,7 +156,8 @@ mod tests {
         let error = run(&Budgets { max_params: Some(50), ..Budgets::default() });
         let hint = error.hint().unwrap();
         assert!(error.to_string().contains("--max-params 50 is the tightest"), "{error}");
-        assert!(hint.contains("base width 1, depth 1") && hint.contains("--max-params 138"), "{hint}");
+        // One channel everywhere: 9 x 7 weights of 3x3 convolutions, 4 of the transposed one, 2 + 2 of the head, 3 x 7 others.
+        assert!(hint.contains("base width 1, depth 1") && hint.contains("--max-params 92"), "{hint}");
     }
 
     #[test]

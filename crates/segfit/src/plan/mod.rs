@@ -1,13 +1,42 @@
 //! From budgets to a network: the smallest that keeps enough accuracy, or the most accurate that fits.
+//!
+//! [`Space`] holds the networks; `lines` are their shapes over all widths; `best` finds the best of a line by bisection, `search`
+//! the best of all, `exchange` improves single groups; `judge` knows what each costs and keeps. `front`, `explain` and
+//! `infeasible` say what else could be had, why, and what could not.
 
+mod best;
 mod budget;
+mod compare;
+mod exchange;
+mod explain;
+mod forms;
+mod front;
 mod infeasible;
+mod judge;
+mod lines;
+mod objective;
+mod offer;
+mod parse;
+mod read;
+mod request;
 mod search;
-mod shaped;
+mod space;
+#[cfg(test)]
+mod tests;
 mod text;
+mod weights;
 
-pub use budget::{Bound, Budgets, parse_bytes, parse_count, parse_share};
-pub use search::plan;
+pub use budget::{Bound, Budgets};
+pub use compare::{COMPARISON_FORMAT, Compared, Comparison, compare};
+pub use explain::{Explanation, GroupReason, LevelReason};
+pub use front::{Front, FrontPoint};
+pub use judge::Latency;
+pub use objective::Objective;
+pub use offer::Offer;
+pub use parse::{parse_bytes, parse_count, parse_milliseconds, parse_share};
+pub use request::{Request, plan};
+pub use space::{Freedom, Space};
+pub use weights::{Precision, weight_bytes};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,9 +75,17 @@ pub struct Plan {
     pub widths: Vec<GroupWidth>,
     /// What was asked for.
     pub budgets: Budgets,
-    /// Sizes that no other one of the table beats in parameters, work, memory and predicted retention at once; the smallest
-    /// first, the chosen one among them.
+    /// What was made as small, or as accurate, as the budgets allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// Networks of the front of accuracy against parameters, and the chosen one; the smallest first.
     pub alternatives: Vec<SizeRow>,
+    /// The most accurate network at every cost.
+    #[serde(default)]
+    pub fronts: Vec<Front>,
+    /// Why every group has its width.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
     /// The chosen network.
     pub spec: NetworkSpec,
 }
@@ -72,6 +109,12 @@ pub struct PlannedNetwork {
     pub peak_activation_bytes: u64,
     /// Bytes of activations and weights at inference, batch 1.
     pub memory_bytes: u64,
+    /// Bytes of the stored weights, at the precision of the budgets; 0 in plans of earlier versions.
+    #[serde(default)]
+    pub weight_bytes: u64,
+    /// Milliseconds for one image, where a latency table was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
     /// Predicted share of the reference network's Dice.
     pub retention: Interval,
 }

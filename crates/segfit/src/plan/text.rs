@@ -8,7 +8,11 @@ impl Plan {
     /// The plan as aligned text: cost beside the full network, prediction, channels of every group, alternatives.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut text = format!("plan for {}: {}\n\n", self.dataset.name, self.choice.join("; "));
+        let mut choice = self.choice.iter();
+        let aim = choice.next().map_or("", String::as_str);
+        let mut text = format!("plan for {}: {aim}\n", self.dataset.name);
+        choice.for_each(|c| text.push_str(&format!("- {c}\n")));
+        text.push('\n');
         text.push_str(&self.cost_table());
         text.push_str(&format!("\npredicted Dice       {}\n", interval(self.predicted.dice)));
         text.push_str(&format!("predicted retention  {}\n", interval(self.predicted.retention)));
@@ -38,14 +42,20 @@ impl Plan {
         };
         let heading = [format!("{0}, input {1}x{1}", chosen.family, chosen.size), "chosen".into(), "full".into()];
         let plain = |name: &str, chosen: usize, full: usize| vec![name.into(), chosen.to_string(), full.to_string()];
-        align(&[
+        let mut rows = vec![
             heading.to_vec(),
             plain("base width", chosen.base_width, full.base_width),
             plain("depth", chosen.depth, full.depth),
             row("parameters", thousands, chosen.params, full.params),
             row("MACs per image", short, chosen.macs, full.macs),
+            row("weights", bytes, chosen.weight_bytes, full.weight_bytes),
             row("memory", bytes, chosen.memory_bytes, full.memory_bytes),
-        ])
+        ];
+        if let (Some(chosen), Some(full)) = (chosen.latency_ms, full.latency_ms) {
+            let factor = format!("{:.1}x less", full / chosen.max(1e-9));
+            rows.push(vec!["time per image".into(), format!("{chosen:.2} ms"), format!("{full:.2} ms"), factor]);
+        }
+        align(&rows)
     }
 
     fn width_table(&self) -> String {
@@ -73,15 +83,17 @@ mod tests {
         let options = NetworkOptions { family, in_channels: 3, classes: 2, full_width: 64, depth: 4, size: 128 };
         let budgets = Budgets { max_params: Some(40_000), ..Budgets::default() };
         let table = plan(&mapping, &subject, &options, &budgets).unwrap().table();
-        let first: Vec<&str> = table.lines().take(7).collect();
+        let first: Vec<&str> = table.lines().take(9).collect();
         let expected = [
             "plan for cells: most accurate within the budgets, fewest parameters on a tie",
+            "- uniform shape: the mapping was calibrated on uniform networks alone",
             "",
             "unet, input 128x128   chosen        full",
             "base width                 2          64",
             "depth                      4           4",
-            "parameters            30,998  31,045,506  1002x less",
-            "MACs per image         12.7M       12.0G   950x less",
+            "parameters            39,945  31,045,506  777x less",
+            "MACs per image         21.0M       12.0G  575x less",
+            "weights              158 KiB     118 MiB  768x less",
         ];
         assert_eq!(first, expected, "{table}");
     }

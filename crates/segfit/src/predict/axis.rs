@@ -69,16 +69,22 @@ impl Axis {
 
     /// Mean |measured - own uniform curve| of retention over the shaped networks; `None` without any.
     fn shape_error(self, set: &SetSamples) -> Option<f64> {
+        let errors = self.shape_errors(set);
+        (!errors.is_empty()).then(|| errors.iter().map(|e| e.abs()).sum::<f64>() / errors.len() as f64)
+    }
+
+    /// The data set's own uniform curve at the effective width, minus what was measured, for each of its shaped networks.
+    pub(crate) fn shape_errors(self, set: &SetSamples) -> Vec<f64> {
         let mut errors = Vec::new();
         for shaped in set.points.iter().filter(|p| !p.is_uniform) {
             let like = |p: &&Point| p.is_uniform && p.family == shaped.family && p.size.depth == shaped.size.depth;
             let uniform: Vec<_> =
                 set.points.iter().filter(like).map(|p| (p.size.log2_width, p.retention(), 1.0)).collect();
             if uniform.len() >= 2 {
-                errors.push((Monotone::fit(uniform).at(self.log2_width(&shaped.size)) - shaped.retention()).abs());
+                errors.push(Monotone::fit(uniform).at(self.log2_width(&shaped.size)) - shaped.retention());
             }
         }
-        (!errors.is_empty()).then(|| errors.iter().sum::<f64>() / errors.len() as f64)
+        errors
     }
 }
 

@@ -16,6 +16,7 @@ use super::half_widths::{HalfWidths, Residual};
 use super::interval::{CONFORMAL_SETS, Interval};
 use super::record::{RecipeId, Record, short_hash};
 use super::samples::{Samples, SetSamples};
+use super::shape_error::shape_error;
 use super::size::{Cell, SizeFeatures};
 use crate::error::{Error, Result};
 use crate::files::{read_json, write_json};
@@ -112,6 +113,9 @@ pub struct Mapping {
     half_widths: HalfWidths,
     /// Errors on data sets left out; an anchor is weighed by them.
     residuals: Vec<Residual>,
+    /// See [`Self::shape_error`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shape_error: Option<f64>,
     #[serde(skip)]
     anchored: Option<Anchored>,
 }
@@ -186,6 +190,7 @@ impl Mapping {
             hull: Hull::of(&sets, &fitted),
             half_widths: HalfWidths::of(&residuals, &fitted.grid),
             residuals,
+            shape_error: shape_error(&sets),
             fitted,
             anchored: None,
         };
@@ -245,10 +250,21 @@ impl Mapping {
         network: &NetworkSpec,
         size: usize,
     ) -> Result<Prediction> {
+        self.predict_size(measures, constant_dice, &network.family, &SizeFeatures::of(network)?, size)
+    }
+
+    /// [`Self::predict`] for a network of `family` of which only the size is known.
+    pub(crate) fn predict_size(
+        &self,
+        measures: &Measures,
+        constant_dice: f64,
+        family: &str,
+        features: &SizeFeatures,
+        size: usize,
+    ) -> Result<Prediction> {
         check_share("Dice of the constant mask", constant_dice)?;
-        let features = SizeFeatures::of(network)?;
-        let spot = self.fitted.grid.spot(&network.family, &features);
-        let mut reasons = self.beyond_network(&features, &spot, network, size);
+        let spot = self.fitted.grid.spot(family, features);
+        let mut reasons = self.beyond_network(features, &spot, family, size);
         reasons.extend(self.beyond_data(measures, constant_dice));
         let extrapolated = !reasons.is_empty();
         let estimate = self.fitted.estimate(measures, constant_dice, &spot);
@@ -259,7 +275,7 @@ impl Mapping {
             (retention, logit_dice) = anchored.shifted(&self.fitted.grid, &spot, &plain);
             widths = &anchored.half_widths;
         }
-        let half = self.half_width(widths, &plain, &estimate, &features, &spot, extrapolated);
+        let half = self.half_width(widths, &plain, &estimate, features, &spot, extrapolated);
         let dice = |shift: f64| 1.0 / (1.0 + (-(logit_dice + shift)).exp());
         let mean = if self.anchored.is_some() { dice(0.0) } else { estimate.dice() };
         let retention = if extrapolated {
@@ -269,6 +285,52 @@ impl Mapping {
         };
         let dice = Interval { low: dice(-half.1).min(mean), mean, high: dice(half.1).max(mean) };
         Ok(Prediction { dice, retention, extrapolated, reasons })
+    }
+
+    /// The mean of the predicted retention alone, the same bits as [`Self::predict_size`] gives, without its interval.
+    pub(crate) fn retention(&self, measures: &Measures, constant_dice: f64, family: &str, size: &SizeFeatures) -> f64 {
+        let grid = &self.fitted.grid;
+        let spot = grid.spot(family, size);
+        let plain = |at: &Spot| self.fitted.estimate(measures, constant_dice, at);
+        match &self.anchored {
+            Some(anchored) => anchored.shifted(grid, &spot, &plain).0,
+            None => plain(&spot).retention,
+        }
+    }
+
+    /// The one number on which the predicted retention of a family's networks of one depth depends; it never falls with it.
+    pub(crate) fn rank(&self, size: &SizeFeatures) -> f64 {
+        match self.shipped {
+            ModelKind::ParamsOnly => size.log2_params,
+            _ => self.fitted.grid.axis.log2_width(size),
+        }
+    }
+
+    /// The smallest calibrated effective log2 width of a family at the depth of `size`.
+    pub(crate) fn narrowest(&self, family: &str, size: &SizeFeatures) -> f64 {
+        let grid = &self.fitted.grid;
+        grid.width_range(&grid.spot(family, size)).0
+    }
+
+    /// The effective log2 width of a network.
+    pub(crate) fn log2_width(&self, size: &SizeFeatures) -> f64 {
+        self.fitted.grid.axis.log2_width(size)
+    }
+
+    /// How far the retention of a layer-wise shape lies from that of a uniform network of its effective width: the root mean
+    /// square over the calibrated data sets, each judged by levels weighed on the others. The general error of a data set
+    /// cancels in it, because both are compared on the same one; the scatter of trainings does not. `None` when the mapping
+    /// was calibrated on uniform networks alone, so that nothing is known of shapes.
+    #[must_use]
+    pub fn shape_error(&self) -> Option<f64> {
+        self.shape_error
+    }
+
+    /// The mapping as if it had been calibrated on shapes inside these ranges, with this error.
+    #[cfg(test)]
+    pub(crate) fn with_shapes(mut self, slope: [f64; 2], decoder_ratio: [f64; 2], error: f64) -> Self {
+        (self.hull.slope, self.hull.decoder_ratio, self.shape_error) = (slope, decoder_ratio, Some(error));
+        self
     }
 
     /// By how much the predicted retention of a network should exceed the share `keep`, so that nine in ten choices keep it: the
@@ -302,12 +364,12 @@ impl Mapping {
         let levels = 1.0 + spot.depth.abs_diff(size.depth) as f64;
         let wider = |half: f64, typical: f64| (EXTRAPOLATED * half).max(typical) * levels;
         let retention = wider(retention, widths.retention.typical(estimate));
-        (retention + self.shape_error(plain, size, spot), wider(logit, widths.logit.typical(estimate)))
+        (retention + self.unknown_shape(plain, size, spot), wider(logit, widths.logit.typical(estimate)))
     }
 
     /// What the retention of a shape that was not calibrated may be off by: its effective width is uncertain by the standard
     /// deviation of its cells, because nothing says which of them count. 0 for calibrated shapes.
-    fn shape_error(&self, estimate: &dyn Fn(&Spot) -> Estimate, size: &SizeFeatures, spot: &Spot) -> f64 {
+    fn unknown_shape(&self, estimate: &dyn Fn(&Spot) -> Estimate, size: &SizeFeatures, spot: &Spot) -> f64 {
         let within = |value: f64, [low, high]: [f64; 2]| (low..=high).contains(&value);
         if within(size.slope, self.hull.slope) && within(size.decoder_ratio, self.hull.decoder_ratio) {
             return 0.0;
@@ -319,11 +381,11 @@ impl Mapping {
         (here - retention(spot.log2_width - deviation)).max(retention(spot.log2_width + deviation) - here)
     }
 
-    fn beyond_network(&self, features: &SizeFeatures, spot: &Spot, network: &NetworkSpec, size: usize) -> Vec<String> {
+    fn beyond_network(&self, features: &SizeFeatures, spot: &Spot, family: &str, size: usize) -> Vec<String> {
         let on = &self.calibrated_on;
         let mut reasons = Vec::new();
-        if !on.families.contains(&network.family) {
-            reasons.push(format!("family {}: calibrated on {}", network.family, on.families.join(", ")));
+        if !on.families.iter().any(|f| f == family) {
+            reasons.push(format!("family {family}: calibrated on {}", on.families.join(", ")));
         }
         if size != on.input_size {
             reasons.push(format!("input of {size} pixels: calibrated at {}", on.input_size));

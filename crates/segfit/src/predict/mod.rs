@@ -25,6 +25,7 @@ mod problem;
 mod record;
 mod samples;
 mod scores;
+mod shape_error;
 mod shape_sample;
 mod size;
 mod statistics;
@@ -49,6 +50,7 @@ pub use noise::{Noise, SourceSpread};
 pub use record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record};
 pub use samples::{Point, Samples, SetSamples};
 pub use scores::{ModelScore, Paired};
+pub(crate) use size::layer_places;
 pub use shape_sample::{LOG2_RATIO, LOG2_SLOPE, Shape, shape_samples};
 pub use size::{Cell, Place, Side, SizeFeatures, places};
 

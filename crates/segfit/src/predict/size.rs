@@ -80,14 +80,19 @@ impl SizeFeatures {
             let reason = "no convolution of the network has free channels".into();
             return Err(crate::Error::Network { layer: spec.output.clone(), reason });
         }
-        Ok(Self {
+        Ok(Self::from_cells(cells, crate::cost::parameters(spec)?))
+    }
+
+    /// What follows from the cells and the number of trained parameters.
+    pub(crate) fn from_cells(cells: Vec<Cell>, params: u64) -> Self {
+        Self {
             log2_width: mean(cells.iter().map(|c| c.log2_width)),
-            log2_params: (crate::cost::parameters(spec)?.max(1) as f64).log2(),
+            log2_params: (params.max(1) as f64).log2(),
             depth: cells.iter().map(|c| c.place.scale).max().unwrap_or(0),
             slope: slope(&cells),
             decoder_ratio: decoder_ratio(&cells),
             cells,
-        })
+        }
     }
 
     /// Whether all convolutions have the same channels (a lean network: channels do not grow with depth).
@@ -116,7 +121,7 @@ pub fn places(spec: &NetworkSpec) -> Result<Vec<Option<Place>>> {
 }
 
 /// Place of every layer that is a convolution with free output channels.
-fn layer_places(spec: &NetworkSpec, shapes: &Shapes) -> Vec<Option<Place>> {
+pub(crate) fn layer_places(spec: &NetworkSpec, shapes: &Shapes) -> Vec<Option<Place>> {
     let top = shapes.tensors.first().map_or(1, |t| t.height);
     let mut decoder = vec![false; spec.layers.len()];
     let mut found = Vec::with_capacity(spec.layers.len());
