@@ -137,6 +137,17 @@ pub trait Backend {
     }
 }
 
+/// A part of an inference run, in the order in which they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The image has been brought to where the first step reads it.
+    Image,
+    /// This step of [`Schedule::forward`]. A pooling ends at once where the step before it has filled its output too.
+    Step(usize),
+    /// The logits have been brought to where the caller reads them.
+    Logits,
+}
+
 /// A network on a device, for one batch size and image size.
 pub trait Executor: Send {
     /// Replaces the weights (running statistics included) of an inference executor.
@@ -149,7 +160,15 @@ pub trait Executor: Send {
     ///
     /// # Errors
     /// When the lengths do not fit, or the executor was compiled for training.
-    fn infer(&mut self, images: &[f32], logits: &mut Vec<f32>) -> Result<()>;
+    fn infer(&mut self, images: &[f32], logits: &mut Vec<f32>) -> Result<()> {
+        self.infer_watched(images, logits, &mut |_| ())
+    }
+
+    /// As [`Self::infer`]; `ended` is called whenever a part of the run has ended, so that who holds a clock can time it.
+    ///
+    /// # Errors
+    /// As there.
+    fn infer_watched(&mut self, images: &[f32], logits: &mut Vec<f32>, ended: &mut dyn FnMut(Part)) -> Result<()>;
 
     /// One optimiser step on `images` and class indices `targets` `[batch][height][width]`, and on a teacher's soft targets
     /// for the output where there are some; the loss of the output before the step. Auxiliary heads add their weighted

@@ -1,9 +1,12 @@
 //! `segfit bench`: speed and memory of a network on this machine.
 
+mod parts;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use segfit::cost::latency::timed_steps;
 use segfit::files::read_json;
 use segfit::network::families::{self, build};
 use segfit::network::schedule::{Mode, Schedule};
@@ -16,6 +19,7 @@ use segfit_engine::initialise::initialise;
 use segfit_engine::state::{State, Weights};
 use serde::Serialize;
 
+use self::parts::{Layer, Stopwatch, layers, table};
 use crate::context::Global;
 use crate::precision_options::PrecisionOptions;
 
@@ -57,6 +61,9 @@ pub struct Args {
     /// How long to measure
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     seconds: f64,
+    /// Also time every step as it is executed: layers that are fused are one step. Each step's least time is given
+    #[arg(long)]
+    layers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -87,6 +94,8 @@ struct Report {
     peak_bytes: u64,
     threads: usize,
     device: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<Layer>,
 }
 
 /// Runs it.
@@ -120,6 +129,10 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         average_decay: 0.0,
         seed: global.seed,
     };
+    if args.layers && mode == Mode::Train {
+        bail!("--layers is for --mode infer");
+    }
+    let steps = if args.layers { timed_steps(&spec, &schedule)? } else { Vec::new() };
     let precision = args.precision.engine();
     let samples = Samples::new(args, &spec, global.seed)?;
     let mut executor = match (mode, precision) {
@@ -131,7 +144,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
         (Mode::Infer, _) => backend.compile_low_precision(&spec, schedule, precision, None)?,
     };
-    let times = measure(args, samples, executor.as_mut())?;
+    let mut watch = args.layers.then(|| Stopwatch::new(&steps));
+    let times = measure(args, samples, executor.as_mut(), watch.as_mut())?;
     let min = times[0];
     let report = Report {
         mode: args.mode,
@@ -145,6 +159,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         peak_bytes: executor.bytes(),
         threads: rayon::current_num_threads(),
         device: backend.name(),
+        layers: watch.map(|watch| layers(&spec, &steps, &watch)).unwrap_or_default(),
     };
     let text = format!(
         "{:.3} ms at best, {:.3} ms in the median of {} runs; {:.1} images/s; {:.1} MiB; {} threads on {}",
@@ -156,7 +171,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         report.threads,
         report.device
     );
-    global.print(&report, &text)
+    let steps = if report.layers.is_empty() { String::new() } else { format!("\n\n{}", table(&report.layers)) };
+    global.print(&report, &(text + &steps))
 }
 
 /// Random images, targets and weights.
@@ -185,7 +201,12 @@ impl Samples {
 }
 
 /// Milliseconds of each run, sorted, after three runs that are not counted.
-fn measure(args: &Args, samples: Samples, executor: &mut dyn Executor) -> Result<Vec<f64>> {
+fn measure(
+    args: &Args,
+    samples: Samples,
+    executor: &mut dyn Executor,
+    mut watch: Option<&mut Stopwatch>,
+) -> Result<Vec<f64>> {
     let Samples { images, targets, weights } = samples;
     match args.mode {
         BenchMode::Infer => executor.load(&weights)?,
@@ -199,9 +220,10 @@ fn measure(args: &Args, samples: Samples, executor: &mut dyn Executor) -> Result
             begin = Instant::now();
         }
         let start = Instant::now();
-        match args.mode {
-            BenchMode::Infer => executor.infer(&images, &mut logits)?,
-            BenchMode::Train => {
+        match (args.mode, &mut watch) {
+            (BenchMode::Infer, Some(watch)) => watch.run(executor, &images, &mut logits)?,
+            (BenchMode::Infer, None) => executor.infer(&images, &mut logits)?,
+            (BenchMode::Train, _) => {
                 executor.train_step(&images, &targets, None, 1e-3)?;
             }
         }

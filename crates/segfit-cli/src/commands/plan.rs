@@ -28,7 +28,8 @@ use crate::units::count;
 #[command(mut_arg("network", |arg| arg.value_name("FAMILY|FILE").help(
     "Family of the network (see `segfit network list`), or the network.json of any network, also of an imported one"
 )))]
-#[command(after_help = "Every layer gets its own number of channels. With --keep: the network with the fewest parameters (or \
+#[command(
+    after_help = "Every layer gets its own number of channels. With --keep: the network with the fewest parameters (or \
     the least of what --objective names) that is predicted to keep this share of the accuracy and meets all limits. \
     Without --keep: the most accurate one within the limits. Limits are met exactly, not roughly; if no network meets \
     them, exit code 3, the tightest limit and the nearest network are given.\n\n\
@@ -41,7 +42,8 @@ use crate::units::count;
     segfit plan DATA --keep 95% --objective macs --explain\n  \
     segfit plan DATA --max-weights 64KiB --precision int8 --divisor 4\n  \
     segfit plan DATA --max-params 50k --max-macs 100M --pin enc0=8 --bound 'dec*=2..16' --out plans/small\n  \
-    segfit plan --compare plans/small/plan.json plans/large/plan.json")]
+    segfit plan --compare plans/small/plan.json plans/large/plan.json"
+)]
 pub struct Args {
     #[command(flatten)]
     data: DataOptions,

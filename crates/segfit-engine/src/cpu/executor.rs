@@ -15,7 +15,7 @@ use super::ops::Draw;
 use super::planes::{Arena, Planes};
 use super::simd::Isa;
 use super::{batch_norm, copy, max_pool, ordered, relu, team};
-use crate::backend::{ActivationRanges, Backend, CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
+use crate::backend::{ActivationRanges, Backend, CalibrationImage, Executor, Optimiser, Part, Precision, TrainingSpec};
 use crate::error::{Error, Result};
 use crate::loss::{self, LossOptions, LossScratch, LossValue, SoftTargets};
 use crate::optimiser::{AdamW, AdamWOptions, sgd, update_ema};
@@ -228,8 +228,8 @@ impl CpuExecutor {
         &self.tensors[id]
     }
 
-    /// All forward steps but the loss, which `loss` runs.
-    fn run_forward(&mut self, mut loss: impl FnMut(&mut Self, TensorId, TensorId, f32)) {
+    /// All forward steps but the loss, which `loss` runs; `ended` is called behind every step.
+    fn run_forward(&mut self, mut loss: impl FnMut(&mut Self, TensorId, TensorId, f32), mut ended: impl FnMut(Part)) {
         let steps = std::mem::take(&mut self.schedule.forward);
         let mut is_pooled = false;
         for (k, step) in steps.iter().enumerate() {
@@ -238,6 +238,7 @@ impl CpuExecutor {
                 Step::MaxPool { .. } if is_pooled => is_pooled = false,
                 _ => is_pooled = self.run_forward_step(step, self.pooled[k]),
             }
+            ended(Part::Step(k));
         }
         self.schedule.forward = steps;
     }
@@ -376,14 +377,15 @@ impl CpuExecutor {
         self.draw = Some(Draw { seed: training.seed, step: self.state.step as u64 });
         // The first loss is the output's: it is the one that is reported.
         let mut loss = None;
-        self.run_forward(|this, logits, gradient, weight| {
+        let run_loss = |this: &mut Self, logits, gradient, weight| {
             let (logits, gradient) = (this.tensors[logits], this.tensors[gradient]);
             let masks = this.run_loss(training.loss, &logits, &gradient, weight, targets);
             if loss.is_none() {
                 let distilled = |soft| this.run_distillation(training.loss, &logits, &gradient, soft, masks);
                 loss = Some(teacher.map_or(masks, distilled));
             }
-        });
+        };
+        self.run_forward(run_loss, |_| ());
         let backward = std::mem::take(&mut self.schedule.backward);
         self.state.step += 1;
         self.adamw.begin_step();
@@ -447,7 +449,7 @@ impl Executor for CpuExecutor {
         Ok(())
     }
 
-    fn infer(&mut self, images: &[f32], logits: &mut Vec<f32>) -> Result<()> {
+    fn infer_watched(&mut self, images: &[f32], logits: &mut Vec<f32>, ended: &mut dyn FnMut(Part)) -> Result<()> {
         if self.training.is_some() {
             return Err(self.wrong_mode("inference"));
         }
@@ -456,8 +458,10 @@ impl Executor for CpuExecutor {
         Self::check_len("image values", images.len(), input.batch * input.channels * pixels)?;
         team::with_team(|| {
             input.write_dense(images);
-            self.run_forward(|_, _, _, _| unreachable!("inference has no loss"));
+            ended(Part::Image);
+            self.run_forward(|_, _, _, _| unreachable!("inference has no loss"), &mut *ended);
             self.tensors[self.schedule.output].read_dense_into(logits);
+            ended(Part::Logits);
         });
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! What a network costs, exactly: parameters, multiply-accumulates, bytes. What is counted is the network that is deployed,
 //! without the heads that only training uses ([`NetworkSpec::without_auxiliary`]).
 
+pub mod latency;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;

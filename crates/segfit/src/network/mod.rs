@@ -12,8 +12,8 @@ mod spec;
 
 pub use geometry::{Axis, Geometry, Tap, Window};
 pub use inherit::{Criterion, inherit};
-pub(crate) use narrow::{greatest_common_divisor, matches, round_channels};
 pub use narrow::{Narrowing, Widths};
+pub(crate) use narrow::{greatest_common_divisor, matches, round_channels};
 pub use parameters::{Parameter, ParameterKind};
 pub use shape::{Segment, Shapes, TensorShape};
 pub use spec::{

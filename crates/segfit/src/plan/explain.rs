@@ -145,7 +145,8 @@ impl Worth {
 
 impl LevelReason {
     fn of((scale, side): (usize, Side), groups: &[GroupReason], worth: &[Worth], subject: &Subject) -> Self {
-        let own: Vec<usize> = (0..groups.len()).filter(|&i| (groups[i].scale, groups[i].side) == (scale, side)).collect();
+        let own: Vec<usize> =
+            (0..groups.len()).filter(|&i| (groups[i].scale, groups[i].side) == (scale, side)).collect();
         let mean = |values: &mut dyn Iterator<Item = f64>| {
             let (sum, count) = values.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
             sum / f64::max(count, 1.0)
@@ -174,7 +175,9 @@ fn words(scale: usize, side: Side, ratio: Option<f64>, value: f64, complexity: &
     let side = if side == Side::Encoder { "Encoder" } else { "Decoder" };
     let at = if scale == 0 { "full resolution".into() } else { format!("1/{} resolution", 1_usize << scale) };
     let worth = match value {
-        v if (0.8..=1.25).contains(&v) => "a parameter here gains about as much predicted accuracy as on average".into(),
+        v if (0.8..=1.25).contains(&v) => {
+            "a parameter here gains about as much predicted accuracy as on average".into()
+        }
         v if v > 1.25 => format!("a parameter here gains {v:.1} times the predicted accuracy of the average one"),
         v => format!("a parameter here gains only {v:.2} times the predicted accuracy of the average one"),
     };

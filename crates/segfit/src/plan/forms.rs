@@ -117,9 +117,7 @@ impl<'a> Tensors<'a> {
     fn of(spec: &NetworkSpec, shapes: &'a Shapes, free: &[&str]) -> Self {
         let plain = |name: &str, multiple: u64| match (free.iter().position(|f| *f == name), spec.group(name)) {
             (Some(index), _) => Affine { constant: 0, terms: vec![(index, multiple)] },
-            (None, group) => {
-                Affine { constant: group.map_or(0, |g| g.channels as u64) * multiple, terms: Vec::new() }
-            }
+            (None, group) => Affine { constant: group.map_or(0, |g| g.channels as u64) * multiple, terms: Vec::new() },
         };
         let groups = spec.groups.iter().map(|group| {
             let mut channels = Affine::default();
@@ -255,7 +253,13 @@ mod tests {
     }
 
     /// A family's full network of base width `width`, and channels of all free groups that it accepts.
-    fn narrowed(family: usize, width: usize, depth: usize, draws: &[f64], supervised: bool) -> (NetworkSpec, Vec<usize>) {
+    fn narrowed(
+        family: usize,
+        width: usize,
+        depth: usize,
+        draws: &[f64],
+        supervised: bool,
+    ) -> (NetworkSpec, Vec<usize>) {
         let family = FAMILIES[family];
         let plain = Options { base_width: width, depth: depth.min(family.deepest), ..family.options(3, 2) };
         let options = Options { deep_supervision: supervised, ..plain.clone() };
@@ -301,7 +305,8 @@ mod tests {
 
     #[test]
     fn grouped_convolutions_are_counted_exactly() {
-        let mut net = unet(&Options { in_channels: 4, base_width: 8, depth: 1, ..families::Options::default() }).unwrap();
+        let mut net =
+            unet(&Options { in_channels: 4, base_width: 8, depth: 1, ..families::Options::default() }).unwrap();
         let conv = net.layers.iter_mut().find(|l| matches!(l.op, Op::Conv2d { .. }) && l.name.starts_with("enc1"));
         if let Op::Conv2d { groups, .. } = &mut conv.unwrap().op {
             *groups = 4;

@@ -62,15 +62,7 @@ impl Request<'_> {
             return Err(option(what, "a latency table of the machine that is to run the network", "none"));
         }
         let forms = self.space.forms(self.budgets.precision)?;
-        let judge = Judge::new(
-            self.mapping,
-            self.subject,
-            self.space,
-            &forms,
-            self.budgets,
-            objective,
-            self.latency,
-        );
+        let judge = Judge::new(self.mapping, self.subject, self.space, &forms, self.budgets, objective, self.latency);
         let lines = lines(&judge);
         let found = search(&judge, &lines)?.ok_or_else(|| infeasible(&judge, &lines))?;
         self.written(&judge, &lines, &found)
@@ -84,8 +76,7 @@ impl Request<'_> {
     pub fn fronts(&self) -> Result<Vec<Front>> {
         let forms = self.space.forms(self.budgets.precision)?;
         let free = Budgets { precision: Precision::default(), ..Budgets::default() };
-        let judge =
-            Judge::new(self.mapping, self.subject, self.space, &forms, free, Objective::Accuracy, self.latency);
+        let judge = Judge::new(self.mapping, self.subject, self.space, &forms, free, Objective::Accuracy, self.latency);
         let known = self.known_fronts(&judge, &lines(&judge))?;
         known.iter().map(|(cost, known)| Front::of(&judge, *cost, known)).collect()
     }

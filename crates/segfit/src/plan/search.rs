@@ -92,10 +92,7 @@ fn uniform_rival(judge: &Judge<'_>, lines: &[Line], candidate: &Candidate) -> Re
 }
 
 /// The best few, the first of which is the best: single groups may make more of another.
-fn best<'c, 'l>(
-    judge: &Judge<'_>,
-    found: Vec<&'c (Candidate, &'l Line)>,
-) -> Result<Vec<&'c (Candidate, &'l Line)>> {
+fn best<'c, 'l>(judge: &Judge<'_>, found: Vec<&'c (Candidate, &'l Line)>) -> Result<Vec<&'c (Candidate, &'l Line)>> {
     let mut best: Vec<&(Candidate, &Line)> = Vec::new();
     for other in found {
         let mut at = best.len();

@@ -158,7 +158,8 @@ impl Free {
             let (low, high) = (least.max(1).next_multiple_of(self.step), most / self.step * self.step);
             (self.low, self.high) = (low.max(self.low), high.min(self.high));
             if self.low > self.high {
-                let step = if self.step > 1 { format!(", with a multiple of {} between", self.step) } else { String::new() };
+                let step =
+                    if self.step > 1 { format!(", with a multiple of {} between", self.step) } else { String::new() };
                 return refuse(
                     "--bound",
                     format!("{name}=LEAST..MOST of 1 to {}{step}", self.full),

@@ -134,11 +134,10 @@ fn fronts_rise_and_hold_no_network_that_another_beats() {
     let subject = subject();
     let asked = Budgets { max_memory: Some(1 << 20), ..params(50_000) };
     let fronts = request(&SHAPED, &subject, &space, asked).fronts().unwrap();
-    assert_eq!(fronts.iter().map(|f| f.cost).collect::<Vec<_>>(), [
-        Objective::Params,
-        Objective::Macs,
-        Objective::Memory
-    ]);
+    assert_eq!(
+        fronts.iter().map(|f| f.cost).collect::<Vec<_>>(),
+        [Objective::Params, Objective::Macs, Objective::Memory]
+    );
     assert_eq!(fronts[..2], plan.fronts[..], "budgets play no part");
 }
 
@@ -179,8 +178,7 @@ fn latency_is_a_budget_and_an_objective_where_a_table_says_it() {
 
 #[test]
 fn pins_bounds_and_divisors_hold_in_the_plan() {
-    let freedom =
-        Freedom { pins: vec![("enc1".into(), 7)], bounds: vec![("dec*".into(), [4, 16])], divisor: 4 };
+    let freedom = Freedom { pins: vec![("enc1".into(), 7)], bounds: vec![("dec*".into(), [4, 16])], divisor: 4 };
     let (subject, space) = (subject(), Space::of_family(&options(16), &freedom).unwrap());
     let made = request(&SHAPED, &subject, &space, params(60_000)).plan().unwrap();
     for width in &made.widths {
@@ -380,7 +378,9 @@ fn brute_force_on_a_tiny_network_agrees_within_a_stated_gap() {
         worst_gain = worst_gain.max(if accuracy { judge.retention(&best) - judge.retention(&found) } else { 0.0 });
         worst_cost = worst_cost.max(if accuracy { 1.0 } else { found.params as f64 / best.params as f64 });
     }
-    println!("{equal} of {count} equal; at most {worst_gain:.4} of retention and {worst_cost:.3}x of parameters missed");
+    println!(
+        "{equal} of {count} equal; at most {worst_gain:.4} of retention and {worst_cost:.3}x of parameters missed"
+    );
     assert!(count > 50 && 2 * equal >= count, "{equal} of {count}");
     assert!(worst_gain <= 0.01 && worst_cost <= 1.1, "{worst_gain} {worst_cost}");
 }

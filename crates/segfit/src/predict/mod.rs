@@ -50,8 +50,8 @@ pub use noise::{Noise, SourceSpread};
 pub use record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record};
 pub use samples::{Point, Samples, SetSamples};
 pub use scores::{ModelScore, Paired};
-pub(crate) use size::layer_places;
 pub use shape_sample::{LOG2_RATIO, LOG2_SLOPE, Shape, shape_samples};
+pub(crate) use size::layer_places;
 pub use size::{Cell, Place, Side, SizeFeatures, places};
 
 /// Mean over the training images of each complexity measure, by name, for example `jpeg` or `survival@1/4`.

@@ -7,7 +7,7 @@ use super::convolution::{PackedConvolution, Target};
 use super::slots::{self, PackedPlan, Slot, Slots};
 use super::transposed::PackedTransposed;
 use super::{input, pooling, weights};
-use crate::backend::{ActivationRanges, Executor, Precision};
+use crate::backend::{ActivationRanges, Executor, Part, Precision};
 use crate::cpu::batch_norm;
 use crate::cpu::copy;
 use crate::cpu::executor::{range, unsupported};
@@ -330,22 +330,25 @@ impl Executor for LowPrecisionExecutor {
         Ok(())
     }
 
-    fn infer(&mut self, images: &[f32], logits: &mut Vec<f32>) -> Result<()> {
+    fn infer_watched(&mut self, images: &[f32], logits: &mut Vec<f32>, ended: &mut dyn FnMut(Part)) -> Result<()> {
         let schedule = &self.plan.schedule;
         let expected = schedule.batch * self.channels * schedule.height * schedule.width;
         Self::check_len("image values", images.len(), expected)?;
         let slots = &self.plan.slots[schedule.input];
         team::with_team(|| {
             input::write(self.precision, images, self.channels, slots, &self.tensors[schedule.input]);
-            for operation in &self.operations {
+            ended(Part::Image);
+            for (k, operation) in self.operations.iter().enumerate() {
                 match operation {
                     Operation::Convolve(layer) => layer.op.run(),
                     Operation::Transposed(layer) => layer.op.run(),
                     Operation::MaxPool { x, y } => pooling::max_pool(self.set, &self.tensors[*x], &self.tensors[*y]),
                     Operation::Copy { x, y } => copy::copy(&self.tensors[*x], &self.tensors[*y]),
                 }
+                ended(Part::Step(k));
             }
             self.tensors[schedule.output].read_dense_into(logits);
+            ended(Part::Logits);
         });
         Ok(())
     }
