@@ -95,6 +95,14 @@ pub enum Error {
         /// The nearest network that can be had.
         nearest: String,
     },
+    /// A network's time cannot be predicted from a latency table.
+    #[error("{reason}")]
+    Latency {
+        /// What the table lacks.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A fit or prediction is not possible from the given records.
     #[error("calibration: {reason}")]
     Calibration {
@@ -108,7 +116,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Content { hint, .. } | Self::Dataset { hint, .. } => Some(hint.clone()),
+            Self::Content { hint, .. } | Self::Dataset { hint, .. } | Self::Latency { hint, .. } => Some(hint.clone()),
             Self::Infeasible { nearest, .. } => Some(nearest.clone()),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => {
