@@ -32,7 +32,7 @@ impl CacheOptions {
         if let Some(folder) = &self.cache {
             return Ok(Some(Cache::open(folder)?));
         }
-        let Some(folder) = default_folder(|name| std::env::var_os(name).map(PathBuf::from)) else {
+        let Some(folder) = system_folder() else {
             global.detail("no cache: the system names no folder for it");
             return Ok(None);
         };
@@ -44,6 +44,11 @@ impl CacheOptions {
             }
         }
     }
+}
+
+/// The folder where this program keeps what can be made again, if the system names one.
+pub fn system_folder() -> Option<PathBuf> {
+    default_folder(|name| std::env::var_os(name).map(PathBuf::from))
 }
 
 /// The folder `segfit` where programs of this system keep what can be made again, given the environment's folders.

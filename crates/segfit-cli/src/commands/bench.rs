@@ -1,13 +1,11 @@
 //! `segfit bench`: speed and memory of a network on this machine.
 
-mod parts;
-
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use segfit::cost::latency::timed_steps;
-use segfit::files::read_json;
+use segfit::cost::latency::{Conditions, LatencyError, timed_steps};
+use segfit::files::{read_json, write_atomically};
 use segfit::network::families::{self, build};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
@@ -19,9 +17,10 @@ use segfit_engine::initialise::initialise;
 use segfit_engine::state::{State, Weights};
 use serde::Serialize;
 
-use self::parts::{Layer, Stopwatch, layers, table};
 use crate::context::Global;
+use crate::latency::{SECONDS, Wanted, in_words};
 use crate::precision_options::PrecisionOptions;
+use crate::stopwatch::{Layer, Stopwatch, layers, table};
 
 /// Speed and memory of a network on this machine
 ///
@@ -58,12 +57,17 @@ pub struct Args {
     mode: BenchMode,
     #[command(flatten)]
     precision: PrecisionOptions,
-    /// How long to measure
-    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
-    seconds: f64,
+    /// How long to measure [default: 2, with --table 30]
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
     /// Also time every step as it is executed: layers that are fused are one step. Each step's least time is given
     #[arg(long)]
     layers: bool,
+    /// Measure a latency table for `segfit plan --device` instead: the time of every step of these networks, from 1 channel to
+    /// those of --width or of the file in every group, and at all depths to --depth, in f32 or in --precision with
+    /// --threads threads. Takes a minute or two; shows how far predictions from it are from whole networks
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "mode", "batch"])]
+    table: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -100,26 +104,66 @@ struct Report {
 
 /// Runs it.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let spec = match &args.network_file {
-        Some(path) => {
-            let spec: NetworkSpec = read_json(path, NETWORK_FORMAT)?;
-            spec.validate()?;
-            spec
-        }
-        None => {
-            let Args { channels, classes, width, depth, .. } = *args;
-            build(
-                &args.network,
-                &families::Options {
-                    in_channels: channels,
-                    classes,
-                    base_width: width,
-                    depth,
-                    ..families::Options::default()
-                },
-            )?
-        }
+    match &args.table {
+        Some(path) => measure_table(args, path, global),
+        None => measure_network(args, global),
+    }
+}
+
+/// `--table`.
+fn measure_table(args: &Args, path: &Path, global: &Global) -> Result<()> {
+    let depths = if args.network_file.is_some() { args.depth..=args.depth } else { 1..=args.depth };
+    let full = depths.map(|depth| network(args, depth)).collect::<Result<Vec<_>>>()?;
+    let wanted = Wanted {
+        networks: in_words(&full[full.len() - 1]),
+        full: &full,
+        size: args.size,
+        precision: args.precision.engine(),
+        seconds: args.seconds.unwrap_or(SECONDS),
     };
+    let table = wanted.measure(global)?;
+    write_atomically(path, &table.to_json())?;
+    let about = &table.conditions;
+    let error = table.error.map_or_else(String::new, |e| {
+        format!(
+            "Predicted against measured, {} networks, each from the others: median error {:.1}%, 90th percentile {:.1}%;\n\
+             19 of 20 take at most {:.1}% longer than predicted.\n",
+            e.networks,
+            100.0 * e.median,
+            100.0 * e.p90,
+            100.0 * e.late
+        )
+    });
+    let text = format!(
+        "{file}: {} steps of {}, {size}x{size} pixels, {}, {} threads, {}\n{error}\
+         Use it: segfit plan DATA --max-latency 20ms --device {file}",
+        table.steps.len(),
+        about.networks,
+        about.precision,
+        about.threads,
+        about.device,
+        file = path.display(),
+        size = about.size,
+    );
+    let summary = Summary { table: path, conditions: about, steps: table.steps.len(), error: table.error };
+    global.print(&summary, &text)
+}
+
+/// The network that is asked for, with this depth if it is of a family.
+fn network(args: &Args, depth: usize) -> Result<NetworkSpec> {
+    let Some(path) = &args.network_file else {
+        let Args { channels: in_channels, classes, width: base_width, .. } = *args;
+        let options = families::Options { in_channels, classes, base_width, depth, ..families::Options::default() };
+        return Ok(build(&args.network, &options)?);
+    };
+    let spec: NetworkSpec = read_json(path, NETWORK_FORMAT)?;
+    spec.validate()?;
+    Ok(spec)
+}
+
+/// One network.
+fn measure_network(args: &Args, global: &Global) -> Result<()> {
+    let spec = network(args, args.depth)?;
     let backend = CpuBackend::detect();
     let mode = if args.mode == BenchMode::Train { Mode::Train } else { Mode::Infer };
     let schedule = Schedule::new(&spec, mode, args.batch, args.size, args.size)?;
@@ -173,6 +217,17 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     );
     let steps = if report.layers.is_empty() { String::new() } else { format!("\n\n{}", table(&report.layers)) };
     global.print(&report, &(text + &steps))
+}
+
+/// What `--table` prints with `--json`.
+#[derive(Serialize)]
+struct Summary<'a> {
+    table: &'a Path,
+    #[serde(flatten)]
+    conditions: &'a Conditions,
+    steps: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<LatencyError>,
 }
 
 /// Random images, targets and weights.
@@ -230,7 +285,7 @@ fn measure(
         if round >= 3 {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        if times.len() >= 3 && begin.elapsed() >= Duration::from_secs_f64(args.seconds) {
+        if times.len() >= 3 && begin.elapsed() >= Duration::from_secs_f64(args.seconds.unwrap_or(2.0)) {
             break;
         }
     }

@@ -9,12 +9,14 @@ use segfit::data::Dataset;
 use segfit::files::read_json;
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::plan::{
-    Bound, Budgets, Freedom, Objective, Plan, Precision, Request, Space, compare, parse_bytes, parse_count, parse_share,
+    Bound, Budgets, Freedom, Objective, Plan, Precision, Request, Space, compare, parse_bytes, parse_count,
+    parse_milliseconds, parse_share,
 };
 
 use crate::commands::predict::{PredictionOptions, network_options};
 use crate::context::Global;
 use crate::data_options::{DataOptions, InputOptions};
+use crate::latency;
 use crate::network_options::{FamilyOptions, width_of};
 use crate::subject::{anchored, mapping, subject};
 use crate::together::{json, write_together};
@@ -40,6 +42,8 @@ use crate::units::count;
     segfit plan DATA --keep 95%\n  \
     segfit plan DATA --keep 95% --keep-bound low --max-memory 1MiB\n  \
     segfit plan DATA --keep 95% --objective macs --explain\n  \
+    segfit plan DATA --max-latency 20ms --threads 1\n  \
+    segfit plan DATA --keep 95% --max-latency 50ms --device phone.json\n  \
     segfit plan DATA --max-weights 64KiB --precision int8 --divisor 4\n  \
     segfit plan DATA --max-params 50k --max-macs 100M --pin enc0=8 --bound 'dec*=2..16' --out plans/small\n  \
     segfit plan --compare plans/small/plan.json plans/large/plan.json"
@@ -90,7 +94,7 @@ struct BudgetOptions {
     /// At most this many parameters (trained values), for example 250k
     #[arg(long, value_name = "COUNT", value_parser = of("--max-params", parse_count))]
     max_params: Option<u64>,
-    /// At most this many multiply-accumulates per image, for example 500M; the time of a network roughly follows them
+    /// At most this many multiply-accumulates per image, for example 500M; for time see --max-latency
     #[arg(long, value_name = "COUNT", value_parser = of("--max-macs", parse_count))]
     max_macs: Option<u64>,
     /// At most this many bytes for the stored weights, for example 64KiB; see --precision
@@ -102,6 +106,15 @@ struct BudgetOptions {
     /// At most this much memory for activations and weights at inference, one image at a time, for example 4MiB
     #[arg(long, value_name = "BYTES", value_parser = of("--max-memory", parse_bytes))]
     max_memory: Option<u64>,
+    /// At most this much time for one image of --size, for example 20ms. Times are predicted from a table of measured steps: one
+    /// of this machine with --threads threads in f32, which is measured when it is first needed (a minute or two) and
+    /// kept, or --device. What the network takes is held below the limit by the error of such predictions
+    #[arg(long, value_name = "TIME", value_parser = of("--max-latency", parse_milliseconds))]
+    max_latency: Option<f64>,
+    /// The latency table of the device that is to run the network, made there by `segfit bench --table FILE`; its threads and
+    /// precision count. Without a limit the plan only states the time
+    #[arg(long, value_name = "FILE")]
+    device: Option<PathBuf>,
     /// What is made as small (accuracy: as large) as the budgets allow [default: params with --keep, otherwise accuracy]
     #[arg(long, value_name = "WHAT")]
     objective: Option<ObjectiveName>,
@@ -140,6 +153,8 @@ enum ObjectiveName {
     Macs,
     /// Least memory
     Memory,
+    /// Least time per image, see --max-latency
+    Latency,
     /// Most accurate
     Accuracy,
 }
@@ -187,8 +202,13 @@ impl BudgetOptions {
                 StoredAs::Int8 => Precision::Int8,
             },
             max_memory: self.max_memory,
-            max_latency_ms: None,
+            max_latency_ms: self.max_latency,
         }
+    }
+
+    /// Whether times have to be known.
+    fn needs_latency(&self) -> bool {
+        self.max_latency.is_some() || self.device.is_some() || matches!(self.objective, Some(ObjectiveName::Latency))
     }
 
     fn objective(&self) -> Option<Objective> {
@@ -196,6 +216,7 @@ impl BudgetOptions {
             ObjectiveName::Params => Objective::Params,
             ObjectiveName::Macs => Objective::Macs,
             ObjectiveName::Memory => Objective::Memory,
+            ObjectiveName::Latency => Objective::Latency,
             ObjectiveName::Accuracy => Objective::Accuracy,
         })
     }
@@ -209,7 +230,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     if budgets == (Budgets { precision: budgets.precision, ..Budgets::default() }) {
         bail!(segfit::Error::Option {
             what: "budgets".into(),
-            expected: "at least one of --keep, --max-params, --max-macs, --max-weights, --max-memory".into(),
+            expected: "at least one of --keep, --max-params, --max-macs, --max-weights, --max-memory, --max-latency"
+                .into(),
             got: "none".into(),
         });
     }
@@ -218,16 +240,23 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let space = space(args, &dataset)?;
     let (subject, profile) = subject(&dataset, &args.input.spec(), args.source.profile.as_deref(), global)?;
     let mapping = anchored(mapping, args.source.anchor.as_deref(), &subject, global)?;
+    let model = args.budgets.needs_latency().then(|| {
+        let full: Vec<NetworkSpec> = space.networks().cloned().collect();
+        latency::model(args.budgets.device.as_deref(), &full, args.input.size, global)
+    });
+    let model = model.transpose()?;
+    let at_most = model.as_ref().map(|model| |spec: &NetworkSpec| model.at_most(spec));
     let request = Request {
         mapping: &mapping,
         subject: &subject,
         space: &space,
         budgets,
         objective: args.budgets.objective(),
-        latency: None,
+        latency: at_most.as_ref().map(|at_most| at_most as &segfit::plan::Latency<'_>),
     };
     let mut plan = request.plan()?;
     plan.input = Some(args.input.spec());
+    plan.latency = model.as_ref().map(|model| latency::planned(model, &plan.spec)).transpose()?;
     if !args.dry_run {
         write_plan(&plan, &profile, &args.out, global)?;
     }

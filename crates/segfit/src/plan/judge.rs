@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::network::NetworkSpec;
 use crate::predict::{Mapping, Prediction, SizeFeatures, SizeRow, Subject};
 
-/// Milliseconds that a network takes for one image.
+/// Milliseconds that a network takes for one image at most, as far as can be told: what limits are compared with.
 pub type Latency<'a> = dyn Fn(&NetworkSpec) -> Result<f64> + Sync + 'a;
 
 /// One network that may be chosen.

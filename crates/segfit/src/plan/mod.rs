@@ -40,6 +40,7 @@ pub use weights::{Precision, weight_bytes};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::latency::Conditions;
 use crate::network::NetworkSpec;
 use crate::predict::{DatasetId, Interval, Prediction, SizeRow};
 use crate::recipe::InputSpec;
@@ -59,6 +60,9 @@ pub struct Plan {
     /// How images become the network's input, where the caller said so; training takes it from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<InputSpec>,
+    /// How the time of the chosen network is known, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<PlannedLatency>,
     /// Which mapping predicted.
     pub mapping: String,
     /// The chosen network's cost.
@@ -112,11 +116,23 @@ pub struct PlannedNetwork {
     /// Bytes of the stored weights, at the precision of the budgets; 0 in plans of earlier versions.
     #[serde(default)]
     pub weight_bytes: u64,
-    /// Milliseconds for one image, where a latency table was given.
+    /// Milliseconds for one image at most, where a latency table was given: limits are compared with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
     /// Predicted share of the reference network's Dice.
     pub retention: Interval,
+}
+
+/// The predicted time of a planned network, and where it was measured what predicts it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedLatency {
+    /// Milliseconds for one image, as predicted. [`PlannedNetwork::latency_ms`] is longer by `late`.
+    pub predicted_ms: f64,
+    /// How much longer a network may take than predicted, as a share: what 19 of 20 networks do not exceed.
+    pub late: f64,
+    /// The device and how it was used.
+    #[serde(flatten)]
+    pub measured: Conditions,
 }
 
 /// Channels of one group.

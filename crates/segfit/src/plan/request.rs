@@ -28,7 +28,7 @@ pub struct Request<'a> {
     pub budgets: Budgets,
     /// What it is to be best at; by default [`Objective::of`] the budgets.
     pub objective: Option<Objective>,
-    /// Milliseconds of a network for one image; needed where a budget or the objective is latency.
+    /// Milliseconds that a network takes at most for one image; needed where a budget or the objective is latency.
     pub latency: Option<&'a Latency<'a>>,
 }
 
@@ -116,6 +116,7 @@ impl Request<'_> {
             version: env!("CARGO_PKG_VERSION").into(),
             dataset: self.subject.dataset.clone(),
             input: None,
+            latency: None,
             mapping: self.mapping.id.clone(),
             network: planned(&offer, family, self.space.size),
             full: planned(&full_offer, family, self.space.size),

@@ -90,6 +90,11 @@ impl Space {
         Ok(Self { levels, size })
     }
 
+    /// The widest network of every depth, the deepest last.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkSpec> {
+        self.levels.iter().map(|level| &level.full)
+    }
+
     /// The full network.
     pub(super) fn full(&self) -> &Level {
         &self.levels[self.levels.len() - 1]

@@ -21,6 +21,15 @@ pub fn networks_to_measure(full: &NetworkSpec, count: usize, seed: u64) -> Resul
     [widest, narrowest].into_iter().chain(drawn).take(count).map(|widths: Widths| full.with_widths(&widths)).collect()
 }
 
+/// A short name that differs for other networks or other words: for files that keep tables.
+#[must_use]
+pub fn name_of_networks(full: &[NetworkSpec], words: &[&str]) -> String {
+    let mut hash = blake3::Hasher::new();
+    let json = serde_json::to_vec(&(full, words)).expect("plain values become JSON");
+    hash.update(&json);
+    hash.finalize().to_hex()[..16].into()
+}
+
 struct Group {
     name: String,
     most: usize,
@@ -89,6 +98,8 @@ mod tests {
         assert_eq!(networks_to_measure(&full, 40, 7).unwrap(), networks, "the same seed, the same networks");
         assert_ne!(networks_to_measure(&full, 40, 8).unwrap(), networks);
         assert_eq!(networks_to_measure(&full, 1, 7).unwrap(), networks[..1]);
+        assert_ne!(name_of_networks(&networks[..1], &["a"]), name_of_networks(&networks[1..2], &["a"]));
+        assert_ne!(name_of_networks(&networks[..1], &["a"]), name_of_networks(&networks[..1], &["b"]));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod surface;
 mod table;
 
 pub use curve::Curve;
-pub use design::networks_to_measure;
+pub use design::{name_of_networks, networks_to_measure};
 pub use measured::{MeasuredNetwork, MeasuredStep};
 pub use predictor::LatencyModel;
 pub use steps::{Channels, StepKind, TimedStep, timed_steps};
