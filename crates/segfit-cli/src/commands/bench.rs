@@ -18,7 +18,7 @@ use segfit_engine::state::{State, Weights};
 use serde::Serialize;
 
 use crate::context::Global;
-use crate::latency::{SECONDS, Wanted, in_words};
+use crate::latency::{self, SECONDS, Wanted, in_words};
 use crate::precision_options::PrecisionOptions;
 use crate::stopwatch::{Layer, Stopwatch, layers, table};
 
@@ -63,6 +63,9 @@ pub struct Args {
     /// Also time every step as it is executed: layers that are fused are one step. Each step's least time is given
     #[arg(long)]
     layers: bool,
+    /// Also say what this latency table predicts for the network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "batch"])]
+    device: Option<PathBuf>,
     /// Measure a latency table for `segfit plan --device` instead: the time of every step of these networks, from 1 channel to
     /// those of --width or of the file in every group, and at all depths to --depth, in f32 or in --precision with
     /// --threads threads. Takes a minute or two; shows how far predictions from it are from whole networks
@@ -98,6 +101,8 @@ struct Report {
     peak_bytes: u64,
     threads: usize,
     device: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_ms: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     layers: Vec<Layer>,
 }
@@ -176,6 +181,11 @@ fn measure_network(args: &Args, global: &Global) -> Result<()> {
     if args.layers && mode == Mode::Train {
         bail!("--layers is for --mode infer");
     }
+    let predicted_ms = match &args.device {
+        Some(path) if mode == Mode::Infer => Some(latency::given(path, args.size)?.milliseconds(&spec)?),
+        Some(_) => bail!("--device is for --mode infer"),
+        None => None,
+    };
     let steps = if args.layers { timed_steps(&spec, &schedule)? } else { Vec::new() };
     let precision = args.precision.engine();
     let samples = Samples::new(args, &spec, global.seed)?;
@@ -203,6 +213,7 @@ fn measure_network(args: &Args, global: &Global) -> Result<()> {
         peak_bytes: executor.bytes(),
         threads: rayon::current_num_threads(),
         device: backend.name(),
+        predicted_ms,
         layers: watch.map(|watch| layers(&spec, &steps, &watch)).unwrap_or_default(),
     };
     let text = format!(
@@ -215,8 +226,11 @@ fn measure_network(args: &Args, global: &Global) -> Result<()> {
         report.threads,
         report.device
     );
+    let predicted = report.predicted_ms.map_or_else(String::new, |ms| {
+        format!("\n{ms:.3} ms predicted, {:+.1}% from the best", 100.0 * (ms / report.ms.min - 1.0))
+    });
     let steps = if report.layers.is_empty() { String::new() } else { format!("\n\n{}", table(&report.layers)) };
-    global.print(&report, &(text + &steps))
+    global.print(&report, &(text + &predicted + &steps))
 }
 
 /// What `--table` prints with `--json`.

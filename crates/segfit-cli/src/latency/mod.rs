@@ -15,25 +15,31 @@ pub use self::measure::{SECONDS, Wanted};
 use crate::cache_folder::system_folder;
 use crate::context::Global;
 
+/// The model of a table that was given, for images of a size.
+///
+/// # Errors
+/// When the file is no table or one of another image size.
+pub fn given(path: &Path, size: usize) -> Result<LatencyModel> {
+    let table = LatencyTable::read(path)?;
+    let have = table.conditions.size;
+    if have != size {
+        bail!(segfit::Error::Content {
+            path: path.into(),
+            expected: format!("the times of images of {size} x {size} pixels"),
+            got: format!("those of {have} x {have}"),
+            hint: format!("take --size {have}, or measure with: segfit bench --table FILE --size {size}"),
+        });
+    }
+    Ok(LatencyModel::new(table))
+}
+
 /// The model of a table that was given, or of one of this machine: kept from an earlier call, or measured now and kept.
 ///
 /// # Errors
 /// When the file is no table or one of another image size, or the engine does not execute a network.
 pub fn model(device: Option<&Path>, full: &[NetworkSpec], size: usize, global: &Global) -> Result<LatencyModel> {
     if let Some(path) = device {
-        let table = LatencyTable::read(path)?;
-        if table.conditions.size != size {
-            bail!(segfit::Error::Content {
-                path: path.into(),
-                expected: format!("the times of images of {size} x {size} pixels"),
-                got: format!("those of {0} x {0}", table.conditions.size),
-                hint: format!(
-                    "plan with --size {}, or measure with: segfit bench --table FILE --size {size}",
-                    table.conditions.size
-                ),
-            });
-        }
-        return Ok(LatencyModel::new(table));
+        return given(path, size);
     }
     let networks = full.last().map(in_words).unwrap_or_default();
     let wanted = Wanted { full, networks, size, precision: Precision::F32, seconds: SECONDS };

@@ -190,7 +190,7 @@ mod tests {
                 "dec0.relu1: conv2d kernel 3x3 padding 1x1 + relu on 8x8 pixels, 4 to 2",
                 "dec0.relu2: conv2d kernel 3x3 padding 1x1 + relu on 8x8 pixels, 2 to 2",
                 "head: conv2d kernel 1x1 padding 0x0 on 8x8 pixels, 2 to 2",
-                "logits: logits on 8x8 pixels, 2 to 2",
+                "head: logits on 8x8 pixels, 2 to 2",
             ]
         );
     }
