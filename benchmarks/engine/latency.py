@@ -35,7 +35,7 @@ def run(segfit, *arguments):
 def full_network(segfit, folder, family, width, depth):
     """The widest network of a family, as a dictionary."""
     path = folder / f"full-{family}-{depth}.json"
-    run(segfit, "network", "narrow", "--network", family, "--channels", 3, "--classes", 2, "--width", width, "--depth",
+    run(segfit, "network", "narrow", "--network", family, "--channels", 1, "--classes", 2, "--width", width, "--depth",
         depth, "--out", path)
     return json.loads(path.read_text())
 
@@ -82,7 +82,7 @@ def study(segfit, folder, threads, args):
     for family, width in [("unet", WIDTH), (OTHER, OTHER_WIDTH)]:
         tables[family] = folder / f"{family}-{threads}.json"
         made = run(segfit, "bench", "--table", tables[family], "--network", family, "--width", width, "--depth", DEPTH, "--channels",
-                   3, "--size", SIZE, "--threads", threads)
+                   1, "--size", SIZE, "--threads", threads)
         print(f"table of {family}: {made['error']}", flush=True)
         device = made["device"]
     draw = random.Random(7)
