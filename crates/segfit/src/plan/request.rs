@@ -47,8 +47,9 @@ impl Request<'_> {
     /// Networks are looked for along lines: one for every depth and shape (slope over depth and decoder ratio on a fixed grid
     /// inside the calibrated hull), over all overall widths. A shape other than the uniform one is taken only where it is
     /// predicted to keep more than the uniform network of the same depth and cost by more than [`Mapping::shape_error`].
-    /// Then single groups move by at most half an octave, to use up what rounding leaves. Networks outside of what was calibrated are taken only
-    /// when nothing else meets the budgets, the nearest first. The result does not depend on the number of threads.
+    /// In such a shape single groups then move by at most half an octave, to use up what rounding leaves. Networks outside of what
+    /// was calibrated are taken only when nothing else meets the budgets, the nearest first. The result does not depend on the
+    /// number of threads.
     ///
     /// # Errors
     /// [`crate::Error::Infeasible`] naming the tightest budget and the nearest network; [`crate::Error::Option`] for budgets out of
