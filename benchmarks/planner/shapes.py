@@ -21,33 +21,18 @@ import argparse
 import json
 import math
 import statistics
-import subprocess
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+from common import HERE, PATCHED, ROOT, call, cost, key_of, mapping_without, measured, to_be_trained
+
 FULL = 31_045_506
 BUDGETS = {"1/256": FULL // 256, "1/2000": FULL // 2000}
 SETS = ["glas", "u373_phc", "cardiac_mri_lv", "worms_bbbc010", "chase_db1", "isbi2012_em"]
-PATCHED = {"chase_db1", "isbi2012_em"}
-SEEDS = "0,1,2"
-
-
-def call(segfit, *words):
-    command = [str(segfit), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    return done.stdout
-
-
-def parameters(segfit, path):
-    return json.loads(call(segfit, "network", "cost", "--network", path, "--size", 128, "--json"))
 
 
 def named(segfit, path):
     """Calls the network by the width of the uniform one with the nearest parameters, which the recipe goes by."""
-    have = parameters(segfit, path)["params"]
+    have = cost(segfit, path)["params"]
     spec = json.loads(path.read_text())
     channels = next(g["channels"] for g in spec["groups"] if g["name"] == "image")
 
@@ -65,7 +50,7 @@ def largest(segfit, path, budget, make):
     while low < high:
         middle = (low + high + 1) // 2
         call(segfit, "network", "narrow", *make(middle), "--out", path)
-        if parameters(segfit, path)["params"] <= budget:
+        if cost(segfit, path)["params"] <= budget:
             low = middle
         else:
             high = middle - 1
@@ -76,17 +61,12 @@ def largest(segfit, path, budget, make):
 def prepare(arguments):
     work, segfit = arguments.work, arguments.segfit
     work.mkdir(parents=True, exist_ok=True)
-    records = (ROOT / "calibration/records.jsonl").read_text().splitlines()
     choices = json.loads((ROOT / "benchmarks/mapping/xtinyunet.json").read_text())["choices"]
     manifest = work / "manifest.json"
     arms = []
     for name in SETS:
         data, folder = arguments.data / name, work / name
-        folder.mkdir(exist_ok=True)
-        kept = [line for line in records if json.loads(line)["dataset"]["name"] != name]
-        (folder / "records.jsonl").write_text("\n".join(kept) + "\n")
-        mapping = folder / "mapping.json"
-        call(segfit, "calibrate", "fit", folder / "records.jsonl", "--out", mapping)
+        mapping = mapping_without(segfit, name, folder)
         patch = ["--patch"] if name in PATCHED else []
         common = [data, *patch, "--mapping", mapping]
         first = json.loads(call(segfit, "plan", *common, "--max-params", FULL, "--dry-run", "--json"))
@@ -96,11 +76,11 @@ def prepare(arguments):
 
         def add(arm, budget, path):
             networks.append(path)
-            cost = parameters(segfit, path)
+            counts = cost(segfit, path)
             spec = json.loads(path.read_text())
             arms.append(
                 {"data_set": name, "budget": budget, "arm": arm, "base_width": spec["base_width"], "depth": spec["depth"]}
-                | {key: cost[key] for key in ("params", "macs", "widths")}
+                | {key: counts[key] for key in ("params", "macs", "widths")}
             )
 
         for budget, most in BUDGETS.items():
@@ -110,7 +90,7 @@ def prepare(arguments):
             largest(segfit, flat, most, lambda i: [*full, "--width", 64, "--widths", f"*={min(i, 64)}"])
             add("uniform", budget, uniform)
             add("flat", budget, flat)
-            work_limit = parameters(segfit, uniform)["macs"]
+            work_limit = cost(segfit, uniform)["macs"]
             for arm, limit in [("params", ["--max-params", most]), ("macs", ["--max-macs", work_limit])]:
                 call(segfit, "plan", *common, *limit, "--out", folder / f"{arm}_{tag}")
                 add(arm, budget, folder / f"{arm}_{tag}" / "network.json")
@@ -120,27 +100,9 @@ def prepare(arguments):
         call(segfit, "network", "narrow", *full, "--width", 64, "--depth", chosen["depth"], "--widths", widths, "--out", path)
         named(segfit, path)
         add("xtinyunet", "own", path)
-        # Arms can choose the same network; it is trained once.
-        distinct = list({Path(p).read_text(): p for p in networks}.values())
-        sets = ["--patch", data] if patch else [data]
-        words = ["--networks", *distinct, "--out", manifest, "--append"]
-        call(segfit, "calibrate", "plan", *(sets if not patch else []), *words, "--seeds", SEEDS, *(sets if patch else []))
-        print(f"{name}: {len(distinct)} networks")
+        print(f"{name}: {to_be_trained(segfit, manifest, data, networks)} networks")
     (work / "arms.json").write_text(json.dumps(arms, indent=1) + "\n")
     print(f"{len(json.loads(manifest.read_text())['jobs'])} trainings in {manifest}")
-
-
-def measured(work):
-    """Dice by data set, depth, widths and seed: of the experiment and of the calibration's own runs."""
-    found = {}
-    lines = (ROOT / "calibration/records.jsonl").read_text().splitlines()
-    for path in sorted((work / "out" / "records").glob("*")):
-        lines += path.read_text().splitlines()
-    for record in map(json.loads, lines):
-        if record["family"] == "unet" and not record["collapsed"] and record["recipe"]["name"] == "r1":
-            key = record["dataset"]["name"], record["depth"], record["base_width"], tuple(sorted(record["widths"].items()))
-            found.setdefault(key, {}).setdefault(record["seed"] % 1_000_003, record["dice"])
-    return found
 
 
 def student(values):
@@ -173,11 +135,10 @@ def quantile(degrees):
 
 def report(arguments):
     arms = json.loads((arguments.work / "arms.json").read_text())
-    found = measured(arguments.work)
+    found = measured([arguments.work])
 
     def scores(arm):
-        widths = tuple(sorted(arm["widths"].items()))
-        return found.get((arm["data_set"], arm["depth"], arm["base_width"], widths), {})
+        return found.get(key_of(arm["data_set"], "unet", arm["depth"], arm["base_width"], arm["widths"]), {})
 
     lines = ["# Layer-wise plans, uniform multipliers and flat networks, trained", "", __doc__.split("\n\n")[2].strip(), ""]
     lines += ["Mean test Dice over seeds, standard deviation, parameters, multiply-accumulates (millions), number of seeds:", ""]
