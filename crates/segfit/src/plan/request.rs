@@ -56,6 +56,10 @@ impl Request<'_> {
     /// range, for a cost as objective without a share to keep, and for latency without a table.
     pub fn plan(&self) -> Result<Plan> {
         self.budgets.validate()?;
+        Request { budgets: self.budgets.with_margin(self.mapping), ..*self }.planned()
+    }
+
+    fn planned(&self) -> Result<Plan> {
         let objective = self.objective.unwrap_or_else(|| Objective::of(&self.budgets));
         objective.check(&self.budgets)?;
         if self.latency.is_none() && (objective == Objective::Latency || self.budgets.max_latency_ms.is_some()) {
@@ -144,6 +148,12 @@ impl Request<'_> {
 
     fn choice(&self, judge: &Judge<'_>, found: &Found) -> Vec<String> {
         let mut choice = vec![judge.objective.in_words(&self.budgets)];
+        if let Some(margin) = self.budgets.keep_margin {
+            choice.push(format!(
+                "the prediction exceeds the share by a margin of {:.1} points: with it, nine in ten choices kept the share on other data sets",
+                100.0 * margin
+            ));
+        }
         let depth = judge.level(found.candidate.level).full.depth;
         let away = judge.levels_away(found.candidate.level);
         if away > 0 {
