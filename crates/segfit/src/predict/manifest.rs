@@ -438,7 +438,7 @@ mod tests {
         assert_eq!(manifest.jobs[1].network(1, 2).unwrap().widths(), bent.widths());
         let twice = Manifest::of_networks(&datasets, &[bent.clone(), bent], &[0]).unwrap_err();
         assert!(twice.to_string().contains("listed twice"), "{twice}");
-        let other = families::Options { upsampling: families::Upsampling::Nearest, ..options };
+        let other = families::Options { upsampling: Some(families::Upsampling::Nearest), ..options };
         let refused = Manifest::of_networks(&datasets, &[build("unet", &other).unwrap()], &[0]).unwrap_err();
         assert!(refused.to_string().contains("plain form"), "{refused}");
     }
