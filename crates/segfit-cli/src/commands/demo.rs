@@ -107,7 +107,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     say(&curve(mapping, &subject, &options)?.table())?;
 
     say("4. The smallest network that should keep 95% of the accuracy\n")?;
-    let budgets = Budgets { keep: Some(KEEP), keep_bound: Bound::Mean, ..Budgets::default() };
+    let budgets = Budgets { keep: Some(KEEP), keep_bound: Bound::Likely, ..Budgets::default() };
     let mut plan = plan(mapping, &subject, &options, &budgets)?;
     plan.input = Some(input);
     say(&plan.table())?;

@@ -157,7 +157,10 @@ fn described(lineage: &LineageRecord) -> String {
 }
 
 /// The network of a plan.json with the input that it was planned for, or a network.json.
-fn read_network(path: &Path) -> Result<(NetworkSpec, Option<InputSpec>)> {
+///
+/// # Errors
+/// When the file is neither, or its network does not fit together.
+pub fn read_network(path: &Path) -> Result<(NetworkSpec, Option<InputSpec>)> {
     let (spec, input): (NetworkSpec, _) = match read_json::<Plan>(path, PLAN_FORMAT) {
         Ok(plan) => (plan.spec, plan.input),
         Err(plan_error) => {

@@ -72,7 +72,7 @@ impl Walk<'_, '_> {
     /// The first that keeps the share.
     fn first_kept(&self, end: usize) -> Result<usize> {
         let drops = |i: usize| Ok(!self.judge.keeps(&self.at(i))?);
-        if self.judge.budgets.keep_bound == Bound::Mean {
+        if self.judge.budgets.keep_bound != Bound::Low {
             return partition(0, end, drops);
         }
         let mut before = 0;

@@ -100,8 +100,12 @@ impl Comparison {
 /// Budgets as options.
 fn asked(budgets: &Budgets) -> Vec<String> {
     let keep = budgets.keep.map(|k| {
-        let low = if budgets.keep_bound == Bound::Low { " (low)" } else { "" };
-        format!("keep {:.1}%{low}", 100.0 * k)
+        let bound = match budgets.keep_bound {
+            Bound::Mean => "",
+            Bound::Likely => " (likely)",
+            Bound::Low => " (low)",
+        };
+        format!("keep {:.1}%{bound}", 100.0 * k)
     });
     let all = [
         keep,

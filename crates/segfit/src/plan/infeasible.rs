@@ -83,7 +83,11 @@ fn tightest(limit: Limit, factor: f64, nearest: &Offer, budgets: &Budgets) -> St
     };
     match limit {
         Limit::Keep => {
-            let bound = if budgets.keep_bound == Bound::Low { " at the lower end of the interval" } else { "" };
+            let bound = match (budgets.keep_bound, budgets.keep_margin) {
+                (Bound::Low, _) => " at the lower end of the interval".to_string(),
+                (Bound::Likely, Some(margin)) => format!(" after a margin of {}", percent(margin)),
+                _ => String::new(),
+            };
             let keep = percent(budgets.keep.unwrap_or(1.0));
             format!("--keep {keep} is the tightest; the nearest network is predicted to keep {}{bound}", percent(kept))
         }
@@ -108,6 +112,10 @@ fn describe(nearest: &Offer, budgets: &Budgets) -> String {
     let mut options = Vec::new();
     for (limit, _) in budgets.missed(nearest) {
         options.push(match limit {
+            // The margin is another one for another share.
+            Limit::Keep if budgets.keep_bound == Bound::Likely => {
+                format!("--keep-bound mean --keep {:.1}%", (row.retention.mean * 1000.0).floor() / 10.0)
+            }
             Limit::Keep => format!("--keep {:.1}%", (budgets.kept(row.retention) * 1000.0).floor() / 10.0),
             Limit::Params => format!("--max-params {}", row.params),
             Limit::Macs => format!("--max-macs {}", row.macs),

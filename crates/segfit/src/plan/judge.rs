@@ -132,7 +132,7 @@ impl<'a> Judge<'a> {
     pub(super) fn keeps(&self, candidate: &Candidate) -> Result<bool> {
         let Some(keep) = self.budgets.keep else { return Ok(true) };
         Ok(match self.budgets.keep_bound {
-            Bound::Mean => self.retention(candidate) >= keep,
+            Bound::Mean | Bound::Likely => self.budgets.kept_of_mean(self.retention(candidate)) >= keep,
             Bound::Low => self.prediction(candidate)?.retention.low >= keep,
         })
     }

@@ -47,14 +47,19 @@ impl Request<'_> {
     /// Networks are looked for along lines: one for every depth and shape (slope over depth and decoder ratio on a fixed grid
     /// inside the calibrated hull), over all overall widths. A shape other than the uniform one is taken only where it is
     /// predicted to keep more than the uniform network of the same depth and cost by more than [`Mapping::shape_error`].
-    /// Then single groups move by at most half an octave, to use up what rounding leaves. Networks outside of what was calibrated are taken only
-    /// when nothing else meets the budgets, the nearest first. The result does not depend on the number of threads.
+    /// In such a shape single groups then move by at most half an octave, to use up what rounding leaves. Networks outside of what
+    /// was calibrated are taken only when nothing else meets the budgets, the nearest first. The result does not depend on the
+    /// number of threads.
     ///
     /// # Errors
     /// [`crate::Error::Infeasible`] naming the tightest budget and the nearest network; [`crate::Error::Option`] for budgets out of
     /// range, for a cost as objective without a share to keep, and for latency without a table.
     pub fn plan(&self) -> Result<Plan> {
         self.budgets.validate()?;
+        Request { budgets: self.budgets.with_margin(self.mapping), ..*self }.planned()
+    }
+
+    fn planned(&self) -> Result<Plan> {
         let objective = self.objective.unwrap_or_else(|| Objective::of(&self.budgets));
         objective.check(&self.budgets)?;
         if self.latency.is_none() && (objective == Objective::Latency || self.budgets.max_latency_ms.is_some()) {
@@ -135,6 +140,12 @@ impl Request<'_> {
 
     fn choice(&self, judge: &Judge<'_>, found: &Found) -> Vec<String> {
         let mut choice = vec![judge.objective.in_words(&self.budgets)];
+        if let Some(margin) = self.budgets.keep_margin {
+            choice.push(format!(
+                "the prediction exceeds the share by a margin of {:.1} points: with it, nine in ten choices kept the share on other data sets",
+                100.0 * margin
+            ));
+        }
         let depth = judge.level(found.candidate.level).full.depth;
         let away = judge.levels_away(found.candidate.level);
         if away > 0 {

@@ -46,7 +46,14 @@ pub(super) fn search(judge: &Judge<'_>, lines: &[Line]) -> Result<Option<Found>>
     }
     let refined: Vec<(Candidate, Bend)> = starts
         .par_iter()
-        .map(|(start, line)| Ok((exchange(judge, line, start.clone())?, line.bend)))
+        .map(|(start, line)| {
+            // Single groups are moved only in shapes whose gain exceeds the error: moving them is a shape, too.
+            let refined = match line.bend {
+                Bend::Uniform => start.clone(),
+                _ => exchange(judge, line, start.clone())?,
+            };
+            Ok((refined, line.bend))
+        })
         .collect::<Result<_>>()?;
     let mut chosen: Option<(Candidate, Bend)> = None;
     for other in refined {

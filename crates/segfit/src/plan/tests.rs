@@ -57,6 +57,12 @@ fn a_share_to_keep_gives_the_smallest_network_that_keeps_it() {
         assert!(size.params >= plan.network.params || size.retention.mean < 0.95, "width {width} depth {depth}");
     }
     assert_eq!(Cost::of(&plan.spec, 64).unwrap().params, plan.network.params);
+    let likely = Budgets { keep_bound: Bound::Likely, ..keep(0.9) };
+    let made = super::plan(&MAPPING, &subject(), &options(16), &likely).unwrap();
+    let margin = made.budgets.keep_margin.unwrap();
+    assert_eq!(margin, MAPPING.keep_margin(0.9));
+    assert!(made.predicted.retention.mean >= (0.9 + margin).min(1.0), "{} {margin}", made.predicted.retention.mean);
+    assert!(made.choice.iter().any(|c| c.contains("nine in ten")), "{:?}", made.choice);
     let low = Budgets { keep_bound: Bound::Low, ..keep(0.9) };
     let [mean, low] = [keep(0.9), low].map(|b| super::plan(&MAPPING, &subject(), &options(16), &b).unwrap());
     assert!(low.network.params > mean.network.params && low.predicted.retention.low >= 0.9);
@@ -246,7 +252,7 @@ fn every_group_and_level_is_explained() {
 fn meets(plan: &Plan, budgets: &Budgets, size: usize) -> bool {
     let cost = Cost::of(&plan.spec, size).unwrap();
     let within = |have: u64, most: Option<u64>| most.is_none_or(|most| have <= most);
-    budgets.keep.is_none_or(|k| budgets.kept(plan.predicted.retention) >= k)
+    budgets.keep.is_none_or(|k| plan.budgets.kept(plan.predicted.retention) >= k)
         && within(cost.params, budgets.max_params)
         && within(cost.macs, budgets.max_macs)
         && within(cost.memory_bytes(), budgets.max_memory)
@@ -255,7 +261,7 @@ fn meets(plan: &Plan, budgets: &Budgets, size: usize) -> bool {
 
 prop_compose! {
     fn any_budgets()(
-        share in prop::option::of(0.5..1.0_f64), low: bool,
+        share in prop::option::of(0.5..1.0_f64), bound in 0..3_usize,
         params in prop::option::of(300_u64..400_000),
         macs in prop::option::of(20_000_u64..80_000_000),
         weights in prop::option::of(2_000_u64..1_000_000),
@@ -264,7 +270,7 @@ prop_compose! {
     ) -> Budgets {
         Budgets {
             keep: share,
-            keep_bound: if low { Bound::Low } else { Bound::Mean },
+            keep_bound: [Bound::Mean, Bound::Likely, Bound::Low][bound],
             max_params: params,
             max_macs: macs,
             max_weights: weights,
@@ -296,7 +302,7 @@ proptest! {
             let (row, prediction) = SizeRow::of(&SHAPED, &subject(), &rival, 64).unwrap();
             let offer = Offer { weight_bytes: weight_bytes(&rival, budgets.precision).unwrap(), row, latency_ms: None };
             let shape = prediction.reasons.iter().any(|r| r.contains("octaves") || r.contains("width"));
-            if shape || !budgets.missed(&offer).is_empty() {
+            if shape || !budgets.with_margin(&SHAPED).missed(&offer).is_empty() {
                 continue;
             }
             let Ok(plan) = &made else {

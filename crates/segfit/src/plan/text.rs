@@ -107,9 +107,9 @@ mod tests {
             "unet, input 128x128   chosen        full",
             "base width                 2          64",
             "depth                      4           4",
-            "parameters            39,945  31,045,506  777x less",
-            "MACs per image         21.0M       12.0G  575x less",
-            "weights              158 KiB     118 MiB  768x less",
+            "parameters            39,319  31,045,506  790x less",
+            "MACs per image         15.9M       12.0G  756x less",
+            "weights              155 KiB     118 MiB  780x less",
         ];
         assert_eq!(first, expected, "{table}");
     }

@@ -75,16 +75,27 @@ impl Axis {
 
     /// The data set's own uniform curve at the effective width, minus what was measured, for each of its shaped networks.
     pub(crate) fn shape_errors(self, set: &SetSamples) -> Vec<f64> {
-        let mut errors = Vec::new();
-        for shaped in set.points.iter().filter(|p| !p.is_uniform) {
+        self.shapes(set).map(|(_, error)| error).collect()
+    }
+
+    /// The same for those alone that are predicted to keep more than the uniform network of as many parameters.
+    pub(crate) fn promising_errors(self, set: &SetSamples) -> Vec<f64> {
+        self.shapes(set).filter(|(gain, _)| *gain > 0.0).map(|(_, error)| error).collect()
+    }
+
+    /// Of every shaped network beside uniform ones of its depth: predicted gain over the uniform network of as many parameters, and
+    /// prediction minus measurement.
+    fn shapes(self, set: &SetSamples) -> impl Iterator<Item = (f64, f64)> {
+        set.points.iter().filter(|p| !p.is_uniform).filter_map(move |shaped| {
             let like = |p: &&Point| p.is_uniform && p.family == shaped.family && p.size.depth == shaped.size.depth;
-            let uniform: Vec<_> =
-                set.points.iter().filter(like).map(|p| (p.size.log2_width, p.retention(), 1.0)).collect();
-            if uniform.len() >= 2 {
-                errors.push(Monotone::fit(uniform).at(self.log2_width(&shaped.size)) - shaped.retention());
-            }
-        }
-        errors
+            let curve = |x: fn(&SizeFeatures) -> f64| {
+                let uniform: Vec<_> = set.points.iter().filter(like).map(|p| (x(&p.size), p.retention(), 1.0)).collect();
+                (uniform.len() >= 2).then(|| Monotone::fit(uniform))
+            };
+            let predicted = curve(|s| s.log2_width)?.at(self.log2_width(&shaped.size));
+            let uniform = curve(|s| s.log2_params)?.at(shaped.size.log2_params);
+            Some((predicted - uniform, predicted - shaped.retention()))
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Measures;
 use super::grid::{Grid, Spot};
 use super::models::{
-    Deficit, Features, Gaussian, MeanCurve, MedianCurve, Model, PaperForm, ParamsOnly, Reference, Traits,
+    Deficit, Features, Gaussian, MeanCurve, MedianCurve, Model, PaperForm, ParamsOnly, Probe, Reference, Traits,
 };
 use super::samples::{Point, SetSamples};
 use super::size::SizeFeatures;
@@ -23,7 +23,9 @@ pub enum ModelKind {
     ParamsOnly,
     /// Linear in J and B at every size, the form of the paper.
     PaperForm,
-    /// Five fixed measures shift and tilt the log deficit.
+    /// The Dice of a linear pixel classifier shifts and tilts the log deficit of retention.
+    Probe,
+    /// Five fixed measures shift and tilt the log deficit of skill.
     Ridge,
     /// Up to three measures, selected on the data sets it is fitted to, shift and tilt the log deficit.
     Selected,
@@ -33,11 +35,12 @@ pub enum ModelKind {
 
 impl ModelKind {
     /// All candidates, the simplest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MeanCurve,
         Self::MedianCurve,
         Self::ParamsOnly,
         Self::PaperForm,
+        Self::Probe,
         Self::Ridge,
         Self::Selected,
         Self::Gaussian,
@@ -51,6 +54,7 @@ impl ModelKind {
             Self::MedianCurve => "median_curve",
             Self::ParamsOnly => "params_only",
             Self::PaperForm => "paper_form",
+            Self::Probe => "probe",
             Self::Ridge => "ridge",
             Self::Selected => "selected",
             Self::Gaussian => "gaussian",
@@ -65,6 +69,7 @@ enum AnyModel {
     MedianCurve(MedianCurve),
     ParamsOnly(ParamsOnly),
     PaperForm(PaperForm),
+    Probe(Probe),
     Deficit(Deficit),
     Gaussian(Gaussian),
 }
@@ -76,6 +81,7 @@ impl AnyModel {
             ModelKind::MedianCurve => Self::MedianCurve(MedianCurve::fit(sets, grid)),
             ModelKind::ParamsOnly => Self::ParamsOnly(ParamsOnly::fit(sets)),
             ModelKind::PaperForm => Self::PaperForm(PaperForm::fit(sets, grid)?),
+            ModelKind::Probe => Self::Probe(Probe::fit(sets, grid)?),
             ModelKind::Ridge => Self::Deficit(Deficit::fit(sets, grid, Features::Fixed)?),
             ModelKind::Selected => Self::Deficit(Deficit::fit(sets, grid, Features::Selected)?),
             ModelKind::Gaussian => Self::Gaussian(Gaussian::fit(sets, grid)?),
@@ -88,6 +94,7 @@ impl AnyModel {
             Self::MedianCurve(m) => m,
             Self::ParamsOnly(m) => m,
             Self::PaperForm(m) => m,
+            Self::Probe(m) => m,
             Self::Deficit(m) => m,
             Self::Gaussian(m) => m,
         }

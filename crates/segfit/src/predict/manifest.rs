@@ -55,6 +55,29 @@ impl Job {
         self
     }
 
+    /// The job that trains `network` on a data set.
+    fn of_network((dataset, recipe): &(DatasetPath, Recipe), network: &NetworkSpec, seed: u64) -> Result<Self> {
+        let plain = Self {
+            id: String::new(),
+            dataset: dataset.clone(),
+            family: network.family.clone(),
+            base_width: network.base_width,
+            depth: network.depth,
+            widths: None,
+            seed,
+            recipe: recipe.clone(),
+        };
+        let (channels, classes) = (network.in_channels(), network.classes);
+        let uniform = plain.network(channels, classes)?;
+        let bent = (uniform.widths() != network.widths()).then(|| network.widths());
+        let job = Self { widths: bent, ..plain };
+        if job.network(channels, classes)? != *network {
+            let reason = format!("a network is not a {} in its plain form: it cannot be described by widths", job.family);
+            return Err(Error::Calibration { reason });
+        }
+        Ok(job.identified())
+    }
+
     /// The identity that the content asks for.
     #[must_use]
     pub fn identity(&self) -> String {
@@ -165,6 +188,31 @@ impl Manifest {
             }
         }
         jobs.iter().try_for_each(Job::validate)?;
+        Ok(Self { format: MANIFEST_FORMAT.into(), jobs })
+    }
+
+    /// Every data set with every network of `networks` and every seed: networks change fastest, seeds slowest. Channels of the image
+    /// and classes are those of the data set. The recipe goes by the network's `base_width`.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] when a list is empty or names an entry twice, or when a network is not one of a family in its plain
+    /// form, narrowed; [`Error::Option`] for a family that does not exist.
+    pub fn of_networks(
+        datasets: &[(DatasetPath, Recipe)],
+        networks: &[NetworkSpec],
+        seeds: &[u64],
+    ) -> Result<Self> {
+        distinct("data sets", &datasets.iter().map(|(d, _)| &d.name).collect::<Vec<_>>())?;
+        distinct("seeds", seeds)?;
+        let mut jobs = Vec::new();
+        for &seed in seeds {
+            for set in datasets {
+                for network in networks {
+                    jobs.push(Job::of_network(set, network, seed)?);
+                }
+            }
+        }
+        distinct("networks", &jobs.iter().map(|j| &j.id).collect::<Vec<_>>())?;
         Ok(Self { format: MANIFEST_FORMAT.into(), jobs })
     }
 
@@ -375,6 +423,24 @@ mod tests {
         assert_eq!(Manifest::of(&more).unwrap().jobs[..16], jobs[..], "more shapes are added behind");
         let other = Manifest::of(&Sweep { shapes: Some(ShapeSweep { count: 8, seed: 4 }), ..swept }).unwrap().jobs;
         assert_ne!(other[4].id, jobs[4].id);
+    }
+
+    #[test]
+    fn networks_of_ones_own_become_jobs_that_train_them() {
+        let datasets = sweep().datasets;
+        let options = families::Options { in_channels: 3, base_width: 4, depth: 2, ..families::Options::default() };
+        let uniform = build("unet", &options).unwrap();
+        let bent = NetworkSpec { base_width: 3, ..uniform.with_widths(&[("enc1".into(), 5)].into()).unwrap() };
+        let manifest = Manifest::of_networks(&datasets, &[uniform.clone(), bent.clone()], &[0, 7]).unwrap();
+        assert_eq!(manifest.jobs.len(), 8);
+        assert_eq!(manifest.jobs[0].widths, None);
+        assert_eq!((manifest.jobs[1].network(3, 2).unwrap(), manifest.jobs[7].seed), (bent.clone(), 7));
+        assert_eq!(manifest.jobs[1].network(1, 2).unwrap().widths(), bent.widths());
+        let twice = Manifest::of_networks(&datasets, &[bent.clone(), bent], &[0]).unwrap_err();
+        assert!(twice.to_string().contains("listed twice"), "{twice}");
+        let other = families::Options { upsampling: Some(families::Upsampling::Nearest), ..options };
+        let refused = Manifest::of_networks(&datasets, &[build("unet", &other).unwrap()], &[0]).unwrap_err();
+        assert!(refused.to_string().contains("plain form"), "{refused}");
     }
 
     #[test]

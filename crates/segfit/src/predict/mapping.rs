@@ -23,7 +23,7 @@ use crate::files::{read_json, write_json};
 use crate::network::NetworkSpec;
 
 /// `format` of mapping files.
-pub const MAPPING_FORMAT: &str = "segfit-mapping/2";
+pub const MAPPING_FORMAT: &str = "segfit-mapping/3";
 
 /// Data sets that a mapping needs at least, so that leaving one out leaves two.
 pub(crate) const SMALLEST_CALIBRATION: usize = 3;
@@ -317,10 +317,11 @@ impl Mapping {
         self.fitted.grid.axis.log2_width(size)
     }
 
-    /// How far the retention of a layer-wise shape lies from that of a uniform network of its effective width: the root mean
-    /// square over the calibrated data sets, each judged by levels weighed on the others. The general error of a data set
-    /// cancels in it, because both are compared on the same one; the scatter of trainings does not. `None` when the mapping
-    /// was calibrated on uniform networks alone, so that nothing is known of shapes.
+    /// What the predicted gain of layer-wise shapes over uniform networks is off by on average: of the shapes that are predicted to keep more
+    /// than the uniform network of as many parameters, the root of squared bias plus squared standard error, over data sets, of
+    /// predicted minus measured retention. Each data set is judged by levels weighed on the others. The general error of a data set
+    /// cancels in it, because shape and uniform networks are compared on the same one. `None` when fewer than three data sets have
+    /// such shapes, so that nothing is known of them.
     #[must_use]
     pub fn shape_error(&self) -> Option<f64> {
         self.shape_error

@@ -6,6 +6,7 @@ mod mean_curve;
 mod median_curve;
 mod paper_form;
 mod params_only;
+mod probe;
 mod reference;
 
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ pub(crate) use mean_curve::MeanCurve;
 pub(crate) use median_curve::MedianCurve;
 pub(crate) use paper_form::PaperForm;
 pub(crate) use params_only::ParamsOnly;
+pub(crate) use probe::Probe;
 pub(crate) use reference::Reference;
 
 use super::Measures;

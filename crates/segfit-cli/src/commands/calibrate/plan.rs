@@ -7,6 +7,7 @@ use segfit::files::{read_json, write_json};
 use segfit::predict::{DatasetPath, Manifest, ShapeSweep, Sweep};
 use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
 
+use crate::commands::train::read_network;
 use crate::context::Global;
 
 #[derive(Debug, clap::Args)]
@@ -14,7 +15,8 @@ use crate::context::Global;
     segfit calibrate plan A B --patch C --widths 16,8,4,2,1\n  \
     segfit calibrate plan A B --patch C --widths 4,2,1 --seeds 1,2 --append\n  \
     segfit calibrate plan A B --patch C --widths 4,2 --shapes 8 --append\n  \
-    segfit calibrate plan A B --patch C --families cumednet,fc_densenet56 --widths 48,12,4 --append")]
+    segfit calibrate plan A B --patch C --families cumednet,fc_densenet56 --widths 48,12,4 --append\n  \
+    segfit calibrate plan A --networks plans/a/plan.json plans/b/plan.json --seeds 0,1,2")]
 pub struct Args {
     /// Data sets whose frames are resized
     #[arg(value_name = "DATA")]
@@ -38,6 +40,9 @@ pub struct Args {
     /// with the parameters of a uniform one of these widths and depths; --seed decides which
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     shapes: Option<u16>,
+    /// Instead of a sweep, train these networks on every data set: plan.json or network.json of `segfit plan`
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["families", "widths", "depths", "shapes"])]
+    networks: Vec<PathBuf>,
     /// Rows and columns of the network's input
     #[arg(long, default_value_t = 128, value_name = "PIXELS")]
     size: usize,
@@ -54,16 +59,7 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let shapes = args.shapes.map(|count| ShapeSweep { count: count.into(), seed: global.seed });
-    let sweep = Sweep {
-        datasets: datasets(args)?,
-        families: args.families.clone(),
-        widths: args.widths.clone(),
-        depths: args.depths.clone(),
-        seeds: args.seeds.clone(),
-        shapes,
-    };
-    let new = Manifest::of(&sweep)?;
+    let new = listed(args, global)?;
     let (manifest, added) = if args.append && args.out.exists() {
         let mut manifest = Manifest::read(&args.out)?;
         let added = manifest.append(new);
@@ -76,6 +72,21 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let total = manifest.jobs.len();
     let more = if added == total { String::new() } else { format!(", {added} of them new") };
     global.print(&manifest, &format!("{total} trainings listed in {}{more}", args.out.display()))
+}
+
+fn listed(args: &Args, global: &Global) -> Result<Manifest> {
+    if !args.networks.is_empty() {
+        let networks = args.networks.iter().map(|path| Ok(read_network(path)?.0)).collect::<Result<Vec<_>>>()?;
+        return Ok(Manifest::of_networks(&datasets(args)?, &networks, &args.seeds)?);
+    }
+    Ok(Manifest::of(&Sweep {
+        datasets: datasets(args)?,
+        families: args.families.clone(),
+        widths: args.widths.clone(),
+        depths: args.depths.clone(),
+        seeds: args.seeds.clone(),
+        shapes: args.shapes.map(|count| ShapeSweep { count: count.into(), seed: global.seed }),
+    })?)
 }
 
 fn datasets(args: &Args) -> Result<Vec<(DatasetPath, Recipe)>> {

@@ -1,0 +1,66 @@
+"""What the experiments of the planner share: data sets, calls of segfit, mappings without one data set, measured scores."""
+
+import json
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+RECORDS = ROOT / "calibration/records.jsonl"
+PATCHED = {"axon_sem_myelin", "chase_db1", "isbi2012_em"}
+SEEDS = "0,1,2"
+
+
+def call(segfit, *words):
+    """What segfit prints; ends the script with its message when it fails."""
+    command = [str(segfit), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
+    return done.stdout
+
+
+def cost(segfit, path, size=128):
+    """Counts of a network file."""
+    return json.loads(call(segfit, "network", "cost", "--network", path, "--size", size, "--json"))
+
+
+def mapping_without(segfit, name, folder):
+    """A mapping fitted to the calibration's records of all data sets but one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = [line for line in RECORDS.read_text().splitlines() if json.loads(line)["dataset"]["name"] != name]
+    (folder / "records.jsonl").write_text("\n".join(kept) + "\n")
+    call(segfit, "calibrate", "fit", folder / "records.jsonl", "--out", folder / "mapping.json")
+    return folder / "mapping.json"
+
+
+def to_be_trained(segfit, manifest, data, networks, seeds=SEEDS):
+    """Adds networks, trained on a data set, to a manifest; equal networks are trained once."""
+    def content(path):
+        spec = json.loads(Path(path).read_text())
+        return json.dumps([spec["family"], spec["base_width"], spec["depth"], spec["groups"]])
+
+    distinct = list({content(path): path for path in networks}.values())
+    words = ["--networks", *distinct, "--out", manifest, "--append", "--seeds", seeds]
+    sets = [*words, "--patch", data] if data.name in PATCHED else [data, *words]
+    call(segfit, "calibrate", "plan", *sets)
+    return len(distinct)
+
+
+def key_of(data_set, family, depth, base_width, widths):
+    """What tells apart the trainings of one recipe."""
+    return data_set, family, depth, base_width, tuple(sorted(widths.items()))
+
+
+def measured(folders):
+    """Dice by network and seed: the calibration's records and those in the folders' `out/records`; collapsed attempts left out."""
+    lines = RECORDS.read_text().splitlines()
+    for folder in folders:
+        for path in sorted((folder / "out" / "records").glob("*")):
+            lines += path.read_text().splitlines()
+    found = {}
+    for r in map(json.loads, lines):
+        if not r["collapsed"] and r["recipe"]["name"] == "r1":
+            key = key_of(r["dataset"]["name"], r["family"], r["depth"], r["base_width"], r["widths"])
+            found.setdefault(key, {}).setdefault(r["seed"] % 1_000_003, r["dice"])
+    return found
