@@ -129,11 +129,11 @@ impl Exchange<'_, '_> {
         while strides.iter().any(|&s| s > 0) {
             let rank = self.judge.rank(&now);
             let mut best: Option<(f64, usize, Candidate)> = None;
-            for group in 0..strides.len() {
-                while strides[group] > 0 {
-                    let moved = self.moved(&now, group, strides[group], true).filter(|c| self.judge.fits_counts(c));
+            for (group, stride) in strides.iter_mut().enumerate() {
+                while *stride > 0 {
+                    let moved = self.moved(&now, group, *stride, true).filter(|c| self.judge.fits_counts(c));
                     let Some(moved) = moved else {
-                        strides[group] /= 2;
+                        *stride /= 2;
                         continue;
                     };
                     let value = (self.judge.rank(&moved) - rank) / self.price(&now, &moved);
