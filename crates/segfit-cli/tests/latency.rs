@@ -1,5 +1,6 @@
 //! Latency tables through the program: made, read, planned with.
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use serde_json::{Value, json};
