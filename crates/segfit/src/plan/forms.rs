@@ -262,7 +262,7 @@ mod tests {
     ) -> (NetworkSpec, Vec<usize>) {
         let family = FAMILIES[family];
         let plain = Options { base_width: width, depth: depth.min(family.deepest), ..family.options(3, 2) };
-        let options = Options { deep_supervision: supervised, ..plain.clone() };
+        let options = Options { deep_supervision: supervised, ..plain };
         let full = family.build(&options).or_else(|_| family.build(&plain)).unwrap();
         let multiples = full.channel_multiples().unwrap();
         let free = full.groups.iter().zip(multiples).filter(|(g, _)| g.kind == GroupKind::Free);

@@ -377,16 +377,9 @@ fn brute_force_on_a_tiny_network_agrees_within_a_stated_gap() {
         equal += usize::from(found == best.channels);
         let found = judge.candidate(0, found);
         assert_eq!(found.tier, best.tier, "{:?} {:?}", found.channels, best.channels);
-        if found.channels != best.channels {
-            let value = |c: &super::judge::Candidate| (c.channels.clone(), c.params, judge.retention(c));
-            println!("{i}: {:?}, best {:?}", value(&found), value(&best));
-        }
         worst_gain = worst_gain.max(if accuracy { judge.retention(&best) - judge.retention(&found) } else { 0.0 });
         worst_cost = worst_cost.max(if accuracy { 1.0 } else { found.params as f64 / best.params as f64 });
     }
-    println!(
-        "{equal} of {count} equal; at most {worst_gain:.4} of retention and {worst_cost:.3}x of parameters missed"
-    );
     assert!(count > 50 && 2 * equal >= count, "{equal} of {count}");
     assert!(worst_gain <= 0.01 && worst_cost <= 1.1, "{worst_gain} {worst_cost}");
 }

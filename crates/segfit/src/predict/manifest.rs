@@ -431,7 +431,7 @@ mod tests {
         let options = families::Options { in_channels: 3, base_width: 4, depth: 2, ..families::Options::default() };
         let uniform = build("unet", &options).unwrap();
         let bent = NetworkSpec { base_width: 3, ..uniform.with_widths(&[("enc1".into(), 5)].into()).unwrap() };
-        let manifest = Manifest::of_networks(&datasets, &[uniform.clone(), bent.clone()], &[0, 7]).unwrap();
+        let manifest = Manifest::of_networks(&datasets, &[uniform, bent.clone()], &[0, 7]).unwrap();
         assert_eq!(manifest.jobs.len(), 8);
         assert_eq!(manifest.jobs[0].widths, None);
         assert_eq!((manifest.jobs[1].network(3, 2).unwrap(), manifest.jobs[7].seed), (bent.clone(), 7));
