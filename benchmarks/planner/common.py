@@ -47,6 +47,16 @@ def to_be_trained(segfit, manifest, data, networks, seeds=SEEDS):
     return len(distinct)
 
 
+def drop_measured(manifest):
+    """Leaves out of a manifest what the calibration has trained; the number of trainings that remain, quick ones first."""
+    done = {record["job"] for record in map(json.loads, RECORDS.read_text().splitlines()) if not record["collapsed"]}
+    content = json.loads(manifest.read_text())
+    content["jobs"] = [job for job in content["jobs"] if job["id"] not in done]
+    content["jobs"].sort(key=lambda job: (job["base_width"] > 2, job["seed"]))
+    manifest.write_text(json.dumps(content, indent=1) + "\n")
+    return len(content["jobs"])
+
+
 def key_of(data_set, family, depth, base_width, widths):
     """What tells apart the trainings of one recipe."""
     return data_set, family, depth, base_width, tuple(sorted(widths.items()))
