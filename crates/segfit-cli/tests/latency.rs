@@ -39,7 +39,18 @@ fn lab(table: &Value) -> Lab {
 }
 
 const PLAN: [&str; 12] = [
-    "plan", "data", "--size", "16", "--width", "4", "--depth", "1", "--device", "table.json", "--max-latency", "0.1ms",
+    "plan",
+    "data",
+    "--size",
+    "16",
+    "--width",
+    "4",
+    "--depth",
+    "1",
+    "--device",
+    "table.json",
+    "--max-latency",
+    "0.1ms",
 ];
 
 /// Pairs of channels of all 3x3 convolutions of a plan's network: its microseconds by the table.
@@ -115,7 +126,10 @@ fn a_measured_table_predicts_what_is_measured() {
     assert_eq!(layers.len(), 10);
     let share: f64 = layers.iter().map(|l| l["share"].as_f64().unwrap()).sum();
     assert!((share - 1.0).abs() < 1e-9 && layers.iter().all(|l| l["ms"].as_f64().unwrap() > 0.0));
-    assert!(names(&lab.path("")).iter().all(|name| ["data", "t.json"].contains(&name.as_str())), "nothing else is left");
+    assert!(
+        names(&lab.path("")).iter().all(|name| ["data", "t.json"].contains(&name.as_str())),
+        "nothing else is left"
+    );
     let bad = lab.run(&[&["bench", "--table", "none/t.json"], &small[..]].concat());
     refused(&bad, &["none/t.json"]);
 }

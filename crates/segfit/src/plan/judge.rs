@@ -31,7 +31,7 @@ pub(super) struct Candidate {
     pub macs: u64,
     pub weight_bytes: u64,
     pub size: SizeFeatures,
-    /// Steps away from what was calibrated: levels of depth, and one more for a shape or a width outside of the hull.
+    /// Steps away from what was calibrated: levels of depth, and one more for a shape, a width or a number of parameters outside of the hull.
     pub tier: usize,
 }
 
@@ -97,12 +97,12 @@ impl<'a> Judge<'a> {
 
     /// A shape is judged by how far it is bent from the family's own network: families differ from each other by more.
     fn tier(&self, level: usize, size: &SizeFeatures) -> usize {
-        let (hull, own) = (&self.mapping.hull, &self.level(level).own);
-        let within = |value: f64, [low, high]: [f64; 2]| (low..=high).contains(&value);
-        let shape = within(size.slope - own.slope, hull.slope)
-            && within(size.decoder_ratio - own.decoder_ratio, hull.decoder_ratio);
+        let own = &self.level(level).own;
+        let shapes = self.mapping.hull.shapes_at(size.depth);
+        let shape = shapes.contains(size.slope - own.slope, size.decoder_ratio - own.decoder_ratio);
         let narrow = self.mapping.log2_width(size) < self.mapping.narrowest(self.family(level), size) - 1e-6;
-        self.levels_away(level) + usize::from(!shape || narrow)
+        let small = self.mapping.hull.is_smaller(self.family(level), size);
+        self.levels_away(level) + usize::from(!shape || narrow || small)
     }
 
     /// Levels between this depth and the nearest calibrated one.

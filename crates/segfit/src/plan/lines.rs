@@ -66,10 +66,8 @@ impl Line {
 
     /// The uniform line, and the others of the grid that lie inside the calibrated hull.
     pub(super) fn all(level: &Level, index: usize, hull: &Hull) -> Vec<Self> {
-        let inside = |slope: f64, ratio: f64| {
-            let within = |v: f64, [low, high]: [f64; 2]| (low..=high).contains(&v);
-            within(slope, hull.slope) && within(ratio, hull.decoder_ratio)
-        };
+        let shapes = hull.shapes_at(level.full.depth);
+        let inside = |slope: f64, ratio: f64| shapes.contains(slope, ratio);
         let grid = SLOPES.iter().flat_map(|&slope| RATIOS.map(|ratio| (slope, ratio)));
         let bent = grid
             .filter(|&(slope, ratio)| (slope, ratio) != (0.0, 0.0) && inside(slope, ratio))
@@ -128,6 +126,7 @@ mod tests {
     use super::*;
     use crate::network::Widths;
     use crate::plan::space::{Freedom, Space};
+    use crate::predict::ShapeHull;
     use crate::predict::{NetworkOptions, SizeFeatures};
     use proptest::prelude::*;
 
@@ -170,8 +169,8 @@ mod tests {
         let hull = |slope, decoder_ratio| Hull {
             measures: std::collections::BTreeMap::new(),
             constant_dice: [0.0, 1.0],
-            slope,
-            decoder_ratio,
+            shapes: [(4, ShapeHull { slope, decoder_ratio })].into(),
+            least_params: std::collections::BTreeMap::new(),
         };
         let narrow = Line::all(space.full(), 2, &hull([-0.1, 0.1], [-0.1, 0.1]));
         assert_eq!(narrow.iter().map(|l| l.bend).collect::<Vec<_>>(), [Bend::Uniform]);

@@ -89,7 +89,8 @@ impl Axis {
         set.points.iter().filter(|p| !p.is_uniform).filter_map(move |shaped| {
             let like = |p: &&Point| p.is_uniform && p.family == shaped.family && p.size.depth == shaped.size.depth;
             let curve = |x: fn(&SizeFeatures) -> f64| {
-                let uniform: Vec<_> = set.points.iter().filter(like).map(|p| (x(&p.size), p.retention(), 1.0)).collect();
+                let uniform: Vec<_> =
+                    set.points.iter().filter(like).map(|p| (x(&p.size), p.retention(), 1.0)).collect();
                 (uniform.len() >= 2).then(|| Monotone::fit(uniform))
             };
             let predicted = curve(|s| s.log2_width)?.at(self.log2_width(&shaped.size));

@@ -145,7 +145,10 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../calibration/records.jsonl");
         let collected = collect(&[path]).unwrap();
         assert!(collected.records.len() >= 60 && collected.conflicts.is_empty() && collected.torn.is_empty());
-        assert!(collected.records.iter().all(|r| r.parent.is_none() && !r.synthetic));
+        assert!(collected.records.iter().all(|r| !r.synthetic), "phantoms are no evidence");
+        let parents =
+            collected.records.iter().filter_map(|r| r.parent.clone()).collect::<std::collections::BTreeSet<_>>();
+        assert!(parents.iter().all(|p| collected.records.iter().any(|r| &r.dataset.name == p)), "{parents:?}");
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Job {
         let bent = (uniform.widths() != network.widths()).then(|| network.widths());
         let job = Self { widths: bent, ..plain };
         if job.network(channels, classes)? != *network {
-            let reason = format!("a network is not a {} in its plain form: it cannot be described by widths", job.family);
+            let reason =
+                format!("a network is not a {} in its plain form: it cannot be described by widths", job.family);
             return Err(Error::Calibration { reason });
         }
         Ok(job.identified())
@@ -197,11 +198,7 @@ impl Manifest {
     /// # Errors
     /// [`Error::Calibration`] when a list is empty or names an entry twice, or when a network is not one of a family in its plain
     /// form, narrowed; [`Error::Option`] for a family that does not exist.
-    pub fn of_networks(
-        datasets: &[(DatasetPath, Recipe)],
-        networks: &[NetworkSpec],
-        seeds: &[u64],
-    ) -> Result<Self> {
+    pub fn of_networks(datasets: &[(DatasetPath, Recipe)], networks: &[NetworkSpec], seeds: &[u64]) -> Result<Self> {
         distinct("data sets", &datasets.iter().map(|(d, _)| &d.name).collect::<Vec<_>>())?;
         distinct("seeds", seeds)?;
         let mut jobs = Vec::new();

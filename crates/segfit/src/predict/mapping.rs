@@ -76,9 +76,18 @@ pub struct Hull {
     pub measures: BTreeMap<String, [f64; 2]>,
     /// The same of the Dice of the best constant mask.
     pub constant_dice: [f64; 2],
-    /// Range of the calibrated networks' slope over depth, widened by [`SHAPE_MARGIN`] octaves per level.
+    /// Shapes by depth; at least one.
+    pub shapes: BTreeMap<usize, ShapeHull>,
+    /// Fewest parameters of a calibrated network, by family and depth.
+    pub least_params: BTreeMap<String, BTreeMap<usize, u64>>,
+}
+
+/// Shapes of the calibrated networks of one depth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShapeHull {
+    /// Range of their slope over depth, widened by [`SHAPE_MARGIN`] octaves per level.
     pub slope: [f64; 2],
-    /// Range of the decoder-to-encoder ratio, widened by [`SHAPE_MARGIN`] octaves.
+    /// Range of their decoder-to-encoder ratio, widened by [`SHAPE_MARGIN`] octaves.
     pub decoder_ratio: [f64; 2],
 }
 
@@ -225,7 +234,12 @@ impl Mapping {
     /// # Errors
     /// As [`read_json`].
     pub fn read(path: &Path) -> Result<Self> {
-        read_json(path, MAPPING_FORMAT)
+        let mapping: Self = read_json(path, MAPPING_FORMAT)?;
+        if mapping.hull.shapes.is_empty() {
+            let reason = "hull.shapes holds no depth, expected at least one".into();
+            return Err(Error::Json { path: path.into(), expected: MAPPING_FORMAT.into(), reason });
+        }
+        Ok(mapping)
     }
 
     /// Writes a mapping file.
@@ -330,7 +344,10 @@ impl Mapping {
     /// The mapping as if it had been calibrated on shapes inside these ranges, with this error.
     #[cfg(test)]
     pub(crate) fn with_shapes(mut self, slope: [f64; 2], decoder_ratio: [f64; 2], error: f64) -> Self {
-        (self.hull.slope, self.hull.decoder_ratio, self.shape_error) = (slope, decoder_ratio, Some(error));
+        for shapes in self.hull.shapes.values_mut() {
+            *shapes = ShapeHull { slope, decoder_ratio };
+        }
+        self.shape_error = Some(error);
         self
     }
 
@@ -371,8 +388,7 @@ impl Mapping {
     /// What the retention of a shape that was not calibrated may be off by: its effective width is uncertain by the standard
     /// deviation of its cells, because nothing says which of them count. 0 for calibrated shapes.
     fn unknown_shape(&self, estimate: &dyn Fn(&Spot) -> Estimate, size: &SizeFeatures, spot: &Spot) -> f64 {
-        let within = |value: f64, [low, high]: [f64; 2]| (low..=high).contains(&value);
-        if within(size.slope, self.hull.slope) && within(size.decoder_ratio, self.hull.decoder_ratio) {
+        if self.hull.shapes_at(spot.depth).contains(size.slope, size.decoder_ratio) {
             return 0.0;
         }
         let square = |c: &Cell| (c.log2_width - size.log2_width).powi(2);
@@ -401,9 +417,14 @@ impl Mapping {
             let (low, high) = (low.exp2(), high.exp2());
             reasons.push(format!("effective width {width:.3}: calibrated from {low:.3} to {high:.3}"));
         }
-        let shape = [("slope over depth", features.slope, self.hull.slope)];
-        let ratio = [("decoder-to-encoder ratio", features.decoder_ratio, self.hull.decoder_ratio)];
-        for (name, value, [low, high]) in shape.into_iter().chain(ratio) {
+        if self.hull.is_smaller(family, features) {
+            let least = self.hull.least_params[family][&features.depth];
+            reasons.push(format!("{:.0} parameters: calibrated from {least}", features.log2_params.exp2()));
+        }
+        let shapes = self.hull.shapes_at(depth);
+        let slope = ("slope over depth", features.slope, shapes.slope);
+        let ratio = ("decoder-to-encoder ratio", features.decoder_ratio, shapes.decoder_ratio);
+        for (name, value, [low, high]) in [slope, ratio] {
             if !(low..=high).contains(&value) {
                 reasons.push(format!("{name} of {value:+.2} octaves: calibrated from {low:+.2} to {high:+.2}"));
             }
@@ -489,13 +510,52 @@ impl Hull {
             let values = sets.iter().map(|s| s.measures.get(*name).copied()).collect::<Option<Vec<f64>>>()?;
             Some(((*name).to_string(), widened(values.into_iter(), MARGIN, 0.0)))
         };
-        let sizes = || sets.iter().flat_map(|s| &s.points).map(|p| &p.size);
+        let sizes: Vec<&SizeFeatures> = sets.iter().flat_map(|s| &s.points).map(|p| &p.size).collect();
+        let shapes = |depth: usize| {
+            let own = || sizes.iter().filter(move |s| s.depth == depth);
+            let slope = widened(own().map(|s| s.slope), 0.0, SHAPE_MARGIN);
+            (depth, ShapeHull { slope, decoder_ratio: widened(own().map(|s| s.decoder_ratio), 0.0, SHAPE_MARGIN) })
+        };
         Self {
             measures: names.iter().filter_map(range).collect(),
             constant_dice: widened(sets.iter().map(|s| s.constant_dice), MARGIN, 0.0),
-            slope: widened(sizes().map(|s| s.slope), 0.0, SHAPE_MARGIN),
-            decoder_ratio: widened(sizes().map(|s| s.decoder_ratio), 0.0, SHAPE_MARGIN),
+            shapes: sizes.iter().map(|s| shapes(s.depth)).collect(),
+            least_params: Self::least_params(sets),
         }
+    }
+
+    fn least_params(sets: &[&SetSamples]) -> BTreeMap<String, BTreeMap<usize, u64>> {
+        let mut least = BTreeMap::<String, BTreeMap<usize, u64>>::new();
+        for point in sets.iter().flat_map(|s| &s.points) {
+            let params = least.entry(point.family.clone()).or_default().entry(point.size.depth).or_insert(u64::MAX);
+            *params = point.params.min(*params);
+        }
+        least
+    }
+
+    /// Whether a network of this size has clearly fewer parameters than any calibrated one of its family and depth.
+    #[must_use]
+    pub fn is_smaller(&self, family: &str, size: &SizeFeatures) -> bool {
+        let least = self.least_params.get(family).and_then(|depths| depths.get(&size.depth));
+        least.is_some_and(|least| size.log2_params < (*least as f64).log2() - SHAPE_MARGIN)
+    }
+
+    /// The shapes of the calibrated depth nearest to this one, the smaller of two.
+    ///
+    /// # Panics
+    /// When there are no shapes, which no fitted or read mapping has.
+    #[must_use]
+    pub fn shapes_at(&self, depth: usize) -> &ShapeHull {
+        self.shapes.iter().min_by_key(|(d, _)| d.abs_diff(depth)).expect("a hull has shapes").1
+    }
+}
+
+impl ShapeHull {
+    /// Whether a shape of this slope and decoder-to-encoder ratio is inside.
+    #[must_use]
+    pub fn contains(&self, slope: f64, decoder_ratio: f64) -> bool {
+        let within = |value: f64, [low, high]: [f64; 2]| (low..=high).contains(&value);
+        within(slope, self.slope) && within(decoder_ratio, self.decoder_ratio)
     }
 }
 
@@ -640,6 +700,45 @@ mod tests {
             assert!(prediction.extrapolated && (reason.contains("constant") || width(&prediction) >= width(&inside)));
         }
         assert!(mapping.predict(&measures(0.0), f64::NAN, &net(4, 4), 128).is_err());
+    }
+
+    #[test]
+    fn a_file_without_shapes_is_refused() {
+        let path = std::env::temp_dir().join(format!("segfit-mapping-{}.json", std::process::id()));
+        let mut mapping = planted();
+        mapping.write(&path).unwrap();
+        assert_eq!(Mapping::read(&path).unwrap(), mapping);
+        mapping.hull.shapes.clear();
+        mapping.write(&path).unwrap();
+        let refused = Mapping::read(&path).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        assert!(refused.to_string().contains("hull.shapes"), "{refused}");
+    }
+
+    #[test]
+    fn shapes_are_known_by_depth() {
+        let world = World { sets: 6, depths: &[3, 4], ..World::default() };
+        let mut records = records(&world);
+        records.extend(crate::predict::synthetic::records(&World { shapes: true, sets: 6, ..World::default() }));
+        let mapping = Mapping::fit(&records).unwrap();
+        let (three, four) = (mapping.hull.shapes_at(3), mapping.hull.shapes_at(4));
+        assert!(
+            three.contains(0.0, 0.0) && !three.contains(-0.5, 0.0) && four.contains(-0.5, 0.0),
+            "{three:?} {four:?}"
+        );
+        assert_eq!((mapping.hull.shapes_at(1), mapping.hull.shapes_at(7)), (three, four), "the nearest depth");
+    }
+
+    #[test]
+    fn nothing_clearly_smaller_than_what_was_trained_is_inside() {
+        let mapping = planted();
+        let least = crate::cost::parameters(&net(1, 4)).unwrap();
+        assert_eq!(mapping.hull.least_params["unet"], [(4, least)].into());
+        let reasons = |channels: usize| {
+            let network = net(1, 4).with_widths(&[("enc4".to_string(), channels)].into()).unwrap();
+            mapping.predict(&measures(0.2), 0.4, &network, 128).unwrap().reasons.join("; ")
+        };
+        assert!(!reasons(16).contains("parameters") && reasons(8).contains("parameters: calibrated from"));
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub(crate) use curve::{reference_in_words, size_rows};
 pub use decision::{Choice, Decision, Rule};
 pub use interval::Interval;
 pub use manifest::{DatasetPath, Job, MANIFEST_FORMAT, Manifest, ShapeSweep, Sweep};
-pub use mapping::{CalibratedOn, Hull, MAPPING_FORMAT, MARGIN, Mapping, Prediction, ReferenceNetwork, SHAPE_MARGIN};
+pub use mapping::{
+    CalibratedOn, Hull, MAPPING_FORMAT, MARGIN, Mapping, Prediction, ReferenceNetwork, SHAPE_MARGIN, ShapeHull,
+};
 pub use noise::{Noise, SourceSpread};
 pub use record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record};
 pub use samples::{Point, Samples, SetSamples};

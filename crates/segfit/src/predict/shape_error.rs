@@ -43,9 +43,9 @@ mod tests {
         let shapes = World { sets: 8, shapes: true, ..World::default() };
         let exact = error(&shapes).unwrap();
         assert!(exact < 0.01, "only the curve's straight pieces: {exact}");
-        let differing = error(&World { unexplained: 0.5, effect: 1.0, ..shapes.clone() }).unwrap();
+        let differing = error(&World { unexplained: 0.5, effect: 1.0, ..shapes }).unwrap();
         assert!(differing < 0.03, "{differing}");
-        let noisy = error(&World { noise: 0.03, ..shapes.clone() }).unwrap();
+        let noisy = error(&World { noise: 0.03, ..shapes }).unwrap();
         assert!((0.003..0.06).contains(&noisy) && noisy > 2.0 * exact, "{noisy}");
         let many = error(&World { noise: 0.03, sets: 60, ..shapes }).unwrap();
         assert!(many < noisy, "the mean over more data sets is surer: {many} {noisy}");
