@@ -2,13 +2,14 @@
 //! width should every layer have. Nothing here trains or runs a network.
 //!
 //! The modules depend on each other in one direction only:
-//! `data` <- `complexity`; `network` <- `cost`; `complexity` + `network` <- `predict`; `predict` + `cost` <- `plan`.
+//! `data` <- `complexity`; `network` <- `cost`; `complexity` + `network` <- `predict`; `predict` + `cost` <- `plan`; `network` + `onnx` <- `export`.
 
 pub mod complexity;
 pub mod cost;
 pub mod data;
 pub mod error;
 pub mod evaluate;
+pub mod export;
 pub mod files;
 pub mod network;
 pub mod onnx;
