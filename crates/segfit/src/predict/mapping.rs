@@ -23,7 +23,7 @@ use crate::files::{read_json, write_json};
 use crate::network::NetworkSpec;
 
 /// `format` of mapping files.
-pub const MAPPING_FORMAT: &str = "segfit-mapping/3";
+pub const MAPPING_FORMAT: &str = "segfit-mapping/4";
 
 /// Data sets that a mapping needs at least, so that leaving one out leaves two.
 pub(crate) const SMALLEST_CALIBRATION: usize = 3;
