@@ -23,7 +23,8 @@ REFERENCE = 16
 
 def prepare(arguments):
     work, segfit = arguments.work, arguments.segfit
-    sets = sorted({json.loads(line)["dataset"]["name"] for line in RECORDS.read_text().splitlines()})
+    records = map(json.loads, RECORDS.read_text().splitlines())
+    sets = sorted({record["dataset"]["name"] for record in records if not record.get("parent")})
     plans = [("unet", name) for name in sets] + [("attention_unet", name) for name in OTHERS]
     rows = []
     for family, name in plans:
