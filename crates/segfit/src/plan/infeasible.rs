@@ -10,6 +10,9 @@ use super::search::order;
 use crate::error::{Error, Result};
 use crate::predict::table::{bytes, short, thousands};
 
+/// Smaller shares to keep are written as 0.0%.
+const SMALLEST_SHARE: f64 = 0.001;
+
 /// The error for budgets that no network meets.
 ///
 /// Each budget in turn is left out, and the uniform network that meets the others and misses it by least is looked at; beside them
@@ -109,14 +112,16 @@ fn tightest(limit: Limit, factor: f64, nearest: &Offer, budgets: &Budgets) -> St
 /// The nearest network and the options with which it would have been chosen.
 fn describe(nearest: &Offer, budgets: &Budgets) -> String {
     let row = &nearest.row;
+    let keep = |share: f64| format!("--keep {:.1}%", (share * 1000.0).floor() / 10.0);
+    let kept = budgets.kept(row.retention);
     let mut options = Vec::new();
     for (limit, _) in budgets.missed(nearest) {
         options.push(match limit {
-            // The margin is another one for another share.
-            Limit::Keep if budgets.keep_bound == Bound::Likely => {
-                format!("--keep-bound mean --keep {:.1}%", (row.retention.mean * 1000.0).floor() / 10.0)
+            // The margin is another one for another share; a share of nothing cannot be asked for.
+            Limit::Keep if budgets.keep_bound == Bound::Likely || kept < SMALLEST_SHARE => {
+                format!("--keep-bound mean {}", keep(row.retention.mean))
             }
-            Limit::Keep => format!("--keep {:.1}%", (budgets.kept(row.retention) * 1000.0).floor() / 10.0),
+            Limit::Keep => keep(kept),
             Limit::Params => format!("--max-params {}", row.params),
             Limit::Macs => format!("--max-macs {}", row.macs),
             Limit::Weights => format!("--max-weights {}", nearest.weight_bytes),
@@ -148,7 +153,7 @@ mod tests {
     use super::*;
     use crate::plan::plan;
     use crate::predict::synthetic::{World, measures, records};
-    use crate::predict::{DatasetId, Mapping, NetworkOptions, Subject};
+    use crate::predict::{DatasetId, Mapping, NetworkOptions, SizeRow, Subject};
 
     fn run(budgets: &Budgets) -> Error {
         let mapping = Mapping::fit(&records(&World { sets: 6, ..World::default() })).unwrap();
@@ -183,5 +188,18 @@ mod tests {
         let family = "unet".into();
         let options = NetworkOptions { family, in_channels: 1, classes: 2, full_width: 16, depth: 4, size: 64 };
         assert!(plan(&mapping, &subject, &options, &again).is_ok(), "the hint can be followed: {asked}");
+    }
+    #[test]
+    fn a_share_of_nothing_is_not_suggested() {
+        let mapping = Mapping::fit(&records(&World { sets: 6, ..World::default() })).unwrap();
+        let dataset = DatasetId { name: "cells".into(), fingerprint: "f".into() };
+        let subject = Subject { dataset, measures: measures(0.0), constant_dice: 0.4 };
+        let family = "unet".into();
+        let options = NetworkOptions { family, in_channels: 1, classes: 2, full_width: 16, depth: 4, size: 64 };
+        let (mut row, _) = SizeRow::of(&mapping, &subject, &options.network(2, 2).unwrap(), 64).unwrap();
+        row.retention.low = 0.0;
+        let budgets = Budgets { keep: Some(0.6), keep_bound: Bound::Low, ..Budgets::default() };
+        let text = describe(&Offer { weight_bytes: 0, row, latency_ms: None }, &budgets);
+        assert!(text.contains("--keep-bound mean --keep ") && !text.contains("--keep 0.0%"), "{text}");
     }
 }

@@ -301,7 +301,8 @@ proptest! {
         for (allowance, rival) in rivals {
             let (row, prediction) = SizeRow::of(&SHAPED, &subject(), &rival, 64).unwrap();
             let offer = Offer { weight_bytes: weight_bytes(&rival, budgets.precision).unwrap(), row, latency_ms: None };
-            let shape = prediction.reasons.iter().any(|r| r.contains("octaves") || r.contains("width"));
+            let beyond = ["octaves", "width", "parameters"];
+            let shape = prediction.reasons.iter().any(|r| beyond.iter().any(|word| r.contains(word)));
             if shape || !budgets.with_margin(&SHAPED).missed(&offer).is_empty() {
                 continue;
             }
