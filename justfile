@@ -1,6 +1,7 @@
 # The list of commands. `.ci/run` installs the tools that are missing and calls `just ci`.
 
 python := env("PYTHON", ".venv/bin/python")
+export_python := env("EXPORT_PYTHON", ".venv/bin/python")
 
 # This list
 default:
@@ -10,7 +11,7 @@ default:
 ci: deny checks
 
 # `ci` without cargo-deny. The tests come last, so that their result closes the output.
-checks: lockfile fmt lint doc bench-build cross-check test
+checks: lockfile fmt lint doc bench-build cross-check export-check test
 
 # Cargo.lock fits the manifests
 lockfile:
@@ -40,6 +41,13 @@ deny:
 cross-check:
     cargo build --release -p segfit-cli
     {{ python }} benchmarks/complexity/check.py target/release/segfit
+
+# Exports, read by the programs they are for: ONNX Runtime, tract, PyTorch, bioimage.io, MONAI (C compilers: in the tests)
+export-check:
+    cargo build --release -p segfit-cli
+    cargo build --release -p segfit-engine --examples
+    {{ export_python }} benchmarks/export/onnx_check.py target/release/segfit --work target/export-check/onnx --only families --out target/export-check/onnx.md
+    {{ export_python }} benchmarks/export/pytorch_check.py target/release/segfit --examples target/release/examples --work target/export-check/pytorch --out target/export-check/pytorch.md
 
 # The timing programs (crates/*/examples) compile; a bench profile would build everything once more
 bench-build:
