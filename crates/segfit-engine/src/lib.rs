@@ -1,7 +1,7 @@
 //! Runs and trains the networks that `segfit` describes.
 //!
-//! [`backend::Backend`] is the seam to a device: it compiles a schedule into an [`backend::Executor`]. Everything above it
-//! (batches, augmentation, training loop, checkpoints, segmentation) is the same for every device.
+//! [`backend::Backend`] is the seam to a device: it compiles a schedule into an [`backend::Executor`]. Everything above
+//! it (batches, augmentation, training loop, checkpoints, segmentation) is the same for every device.
 
 pub mod augment;
 pub mod backend;
@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod cpu;
 pub mod error;
 pub mod experiment;
+pub mod import_weights;
 pub mod initialise;
 pub mod lineage;
 pub mod loss;
