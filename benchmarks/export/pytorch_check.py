@@ -46,8 +46,10 @@ def call(*arguments, **options):
 
 
 def make_run(segfit, work, data, family, width, steps):
-    """A run of a few steps on RGB phantoms, in `work/FAMILY-WIDTH/run`."""
+    """A run of a few steps on RGB phantoms, in `work/FAMILY-WIDTH/run`; one that is there already is taken."""
     folder = work / f"{family}-{width}"
+    if (folder / "run/weights.safetensors").exists():
+        return folder
     folder.mkdir(parents=True)
     call(segfit, "network", "narrow", "--network", family, "--width", width, "--out", folder / "network.json")
     call(segfit, "train", folder / "network.json", data, "--size", 64, "--steps", steps, "--out", folder / "run")
@@ -181,7 +183,7 @@ def monai_bundle(folder, images, expected, samples):
     network.load_state_dict(torch.load(bundle / "models/model.pt", weights_only=True))
     network.eval()
     with torch.no_grad():
-        got = [network(torch.from_numpy(i)[None])[0].numpy() for i in images]
+        got = [network.probabilities(torch.from_numpy(i)[None])[0].numpy() for i in images]
     difference = max(float(np.abs(g - e).max()) for g, e in zip(got, expected))
 
     inputs = folder / "bundle_images"
@@ -202,7 +204,12 @@ def monai_bundle(folder, images, expected, samples):
 
 def check(options, data, samples, family, width):
     """One row of figures."""
-    folder = make_run(options.segfit, options.work, data, family, width, options.steps)
+    trained = make_run(options.segfit, options.work, data, family, width, options.steps)
+    folder = trained / "check"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shutil.copytree(trained / "run", folder / "run")
+    shutil.copy(trained / "network.json", folder)
     stream = np.random.default_rng(7)
     images = [stream.random((3, *size), dtype=np.float32) for size in SIZES]
     expected = export(options, folder, images)
@@ -215,8 +222,8 @@ def check(options, data, samples, family, width):
     row["probabilities"] = largest_difference(network, images, expected)
     engine, single, double = first_losses(options, folder, module, samples[:4])
     row["loss"] = {"engine": engine, "pytorch": single, "pytorch_f64": double, "relative": abs(engine - single) / single}
-    trained, row["losses"] = train_on(module, samples[:4])
-    row["back"], row["dice"], row["dice_pytorch"] = come_back(options, folder, module, trained, data, samples, images)
+    network, row["losses"] = train_on(module, samples[:4])
+    row["back"], row["dice"], row["dice_pytorch"] = come_back(options, folder, module, network, data, samples, images)
     row["bioimageio"] = bioimageio(folder)
     row["monai"], row["monai_masks"] = monai_bundle(folder, images, expected, samples)
     return row
@@ -265,16 +272,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("segfit", type=lambda p: Path(p).resolve())
     parser.add_argument("--examples", type=lambda p: Path(p).resolve(), required=True)
-    parser.add_argument("--work", type=lambda p: Path(p).resolve(), required=True, help="a new folder")
+    parser.add_argument("--work", type=lambda p: Path(p).resolve(), required=True, help="a folder for everything; runs in it are taken")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("pytorch.md"))
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--widths", nargs="+", type=int, default=WIDTHS)
     parser.add_argument("--steps", type=int, default=20, help="of training in segfit")
     options = parser.parse_args()
-    options.work.mkdir(parents=True)
+    options.work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("BIOIMAGEIO_CACHE_PATH", str(options.work / "cache"))
     data = options.work / "data"
-    call(options.segfit, "phantom", "glands", "--count", 12, "--size", 64, "--out", data)
+    if not data.exists():
+        call(options.segfit, "phantom", "glands", "--count", 12, "--size", 64, "--out", data)
     samples = [(i, data / "masks" / i.name) for i in sorted((data / "images").iterdir())]
     rows = []
     for family in options.families:

@@ -202,8 +202,8 @@ fn description(deployment: &Deployment, publication: &Publication, onnx: Option<
         "type": "model",
         "name": name(deployment, publication),
         "description": format!("Semantic segmentation: {}.", one_line(&deployment.title()?)),
-        "documentation": "README.md",
-        "covers": ["cover.png"],
+        "documentation": {"source": "README.md"},
+        "covers": [{"source": "cover.png"}],
         "tags": tags(deployment),
         "cite": citations(deployment),
         "inputs": [{
