@@ -6,5 +6,6 @@
 
 mod deployment;
 mod folded;
+pub mod onnx;
 
 pub use deployment::{Deployment, Provenance};
