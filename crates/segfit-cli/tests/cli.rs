@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use support::{Lab, SmallDisk, is_root, names, refused, segfit, skipped, stderr, write_gray, write_rgb};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "demo",
     "measure",
     "predict",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 13] = [
     "train",
     "evaluate",
     "segment",
+    "export",
     "import-weights",
     "calibrate",
     "phantom",

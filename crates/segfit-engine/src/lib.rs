@@ -1,7 +1,7 @@
 //! Runs and trains the networks that `segfit` describes.
 //!
-//! [`backend::Backend`] is the seam to a device: it compiles a schedule into an [`backend::Executor`]. Everything above
-//! it (batches, augmentation, training loop, checkpoints, segmentation) is the same for every device.
+//! [`backend::Backend`] is the seam to a device: it compiles a schedule into an [`backend::Executor`]. Everything above it
+//! (batches, augmentation, training loop, checkpoints, segmentation) is the same for every device.
 
 pub mod augment;
 pub mod backend;
@@ -9,6 +9,7 @@ mod batches;
 mod check;
 pub mod checkpoint;
 pub mod cpu;
+pub mod deploy;
 pub mod error;
 pub mod experiment;
 pub mod import_weights;

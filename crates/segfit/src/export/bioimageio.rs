@@ -15,7 +15,7 @@ use super::publication::{PixelType, Publication};
 use super::{Deployment, ExportFile, npy, pytorch, torch_file, write_files, yaml, zip};
 use crate::data::Image;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{npy as float_array, write_atomically};
 use crate::network::Op;
 use crate::random::Stream;
 use crate::recipe::InputMode;
@@ -96,7 +96,7 @@ pub fn files(
         ExportFile::new("model.py", pytorch::model(deployment)?),
         ExportFile::new("weights.pt", torch_file::weights(deployment)?),
         ExportFile::new("test_input.npy", input_array(test.image, publication.pixels)),
-        ExportFile::new("test_output.npy", npy::floats(&batch_shape(test.probabilities), &test.probabilities.data)),
+        ExportFile::new("test_output.npy", float_array(&batch_shape(test.probabilities), &test.probabilities.data)),
     ];
     if let Some(onnx) = onnx {
         files.push(ExportFile::new("weights.onnx", onnx.bytes));
@@ -146,7 +146,7 @@ fn input_array(image: &Image, pixels: PixelType) -> Vec<u8> {
     match pixels {
         PixelType::Uint8 => npy::bytes(&shape, &whole.map(|v| v as u8).collect::<Vec<_>>()),
         PixelType::Uint16 => npy::shorts(&shape, &whole.map(|v| v as u16).collect::<Vec<_>>()),
-        PixelType::Float32 => npy::floats(&shape, &image.data),
+        PixelType::Float32 => float_array(&shape, &image.data),
     }
 }
 
@@ -303,8 +303,8 @@ fn documentation(deployment: &Deployment, publication: &Publication) -> Result<S
     Ok(format!(
         "# {}\n\n{}.\n\n{}\n\n## Use\n\nInput: {} channel(s), {pixels}. {} Normalisation is inside of the network.\n\n\
          Output: probabilities ({}), one channel for each class:\n\n{list}\n\
-         ## Validation\n\n{measured} To validate the network on images of your own, compare its masks with masks drawn by \
-         hand (Dice, intersection over union) on images that were not trained on.\n",
+         ## Validation\n\n{measured} To validate the network on images of your own, compare its masks with masks drawn \
+         by hand (Dice, intersection over union) on images that were not trained on.\n",
         name(deployment, publication),
         one_line(&deployment.title()?),
         deployment.story().join("\n"),
@@ -354,8 +354,7 @@ mod tests {
         for file in &made[1..] {
             assert!(text.contains(&format!("\"{}\"", file.path)), "{} in\n{text}", file.path);
         }
-        for line in ["license: \"MIT\"", "  - name: \"A-B\"", "          dtype: \"float32\"", "    opset_version: 17"]
-        {
+        for line in ["license: \"MIT\"", "  - name: \"A-B\"", "          dtype: \"float32\"", "    opset_version: 17"] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         assert_eq!(files(&d, &publication, &pair, Some(onnx)).unwrap(), made, "always the same bytes");

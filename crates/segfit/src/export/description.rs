@@ -55,8 +55,8 @@ impl Deployment {
         let n = self.input.size;
         match self.input.mode {
             InputMode::Resize => format!(
-                "The network was trained on whole frames resized to {n} x {n} pixels (bilinear with antialiasing): resize \
-                 images to that size first, and the probabilities back."
+                "The network was trained on whole frames resized to {n} x {n} pixels (bilinear with antialiasing): \
+                 resize images to that size first, and the probabilities back."
             ),
             InputMode::Patch => format!(
                 "The network was trained on patches of {n} x {n} pixels at the images' own scale: do not resize images."

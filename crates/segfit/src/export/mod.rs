@@ -1,16 +1,18 @@
 //! What a trained network is handed over as: files that other programs run.
 //!
 //! Every export is written from one [`Deployment`]: the network without its auxiliary heads, its weights, how an image
-//! becomes the network's input, and what is known of the network. Nothing here runs a network; whoever exports checks
-//! the file with the program that will read it.
+//! becomes the network's input, and what is known of the network. Nothing here runs a network; whoever exports checks the file
+//! with the program that will read it.
 
 pub mod bioimageio;
 mod cover;
 mod deployment;
 mod description;
 mod files;
+mod folded;
 pub mod monai;
 mod npy;
+pub mod onnx;
 mod publication;
 pub mod pytorch;
 pub mod safetensors;
