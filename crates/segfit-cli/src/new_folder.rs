@@ -10,8 +10,12 @@ use crate::together::make_folder;
 /// Lets `fill` write into a temporary folder beside `out`, which then takes the place of `out`.
 ///
 /// # Errors
-/// When `out` holds something, or what `fill` returns, with the path where the file would have been; then nothing has changed.
-pub fn new_folder(out: &Path, fill: impl FnOnce(&Path) -> segfit::Result<()>) -> Result<()> {
+/// When `out` holds something, or what `fill` returns, with the path where the file would have been; then nothing has
+/// changed.
+pub fn new_folder<E: Into<anyhow::Error>>(
+    out: &Path,
+    fill: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> Result<()> {
     check_free(out)?;
     let parent = match out.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
@@ -19,7 +23,10 @@ pub fn new_folder(out: &Path, fill: impl FnOnce(&Path) -> segfit::Result<()>) ->
     };
     make_folder(parent)?;
     let building = tempfile::Builder::new().prefix(".segfit-").tempdir_in(parent).map_err(io(out))?;
-    fill(building.path()).map_err(|e| at_its_place(e, building.path(), out))?;
+    fill(building.path()).map_err(|e| match method_error(e.into()) {
+        Ok(error) => at_its_place(error, building.path(), out).into(),
+        Err(other) => other,
+    })?;
     readable(building.path()).map_err(io(out))?;
     if out.is_dir() {
         std::fs::remove_dir(out).map_err(io(out))?;
@@ -51,6 +58,14 @@ fn check_free(out: &Path) -> Result<()> {
         hint: "choose another --out, or remove that folder first; nothing was changed".into(),
     }
     .into())
+}
+
+/// The error of the method crate that it is, also as one of the engine's.
+fn method_error(error: anyhow::Error) -> std::result::Result<Error, anyhow::Error> {
+    error.downcast::<Error>().or_else(|error| match error.downcast::<segfit_engine::Error>()? {
+        segfit_engine::Error::Method(error) => Ok(error),
+        other => Err(other.into()),
+    })
 }
 
 /// An error that names the file where it would have been.

@@ -1,6 +1,7 @@
 //! The program as a user meets it: what it prints, writes and refuses.
 
 mod calibration;
+mod import;
 mod support;
 mod training;
 
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use support::{Lab, SmallDisk, is_root, names, refused, segfit, skipped, stderr, write_gray, write_rgb};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "demo",
     "measure",
     "predict",
@@ -18,6 +19,8 @@ const COMMANDS: [&str; 12] = [
     "train",
     "evaluate",
     "segment",
+    "export",
+    "import-weights",
     "calibrate",
     "phantom",
     "bench",

@@ -32,6 +32,18 @@ pub enum Error {
         /// What the file holds.
         got: String,
     },
+    /// A file of weights from another program does not fit the network.
+    #[error("{path}: expected {expected}, found {got}", path = path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What the network needs.
+        expected: String,
+        /// What the file holds.
+        got: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The loss, or a weight, became infinite or not a number.
     #[error("the training diverged at step {step}, where the loss was {loss}")]
     Diverged {
@@ -51,6 +63,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Method(error) => error.hint(),
+            Self::Import { hint, .. } => Some(hint.clone()),
             Self::Checkpoint { .. } => {
                 Some("resume with the same plan, data and seed, or train into a new folder".into())
             }

@@ -78,6 +78,28 @@ pub struct LineageRecord {
     /// The teacher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<TeacherRecord>,
+    /// Weights that another program trained, beginning with those of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportRecord>,
+}
+
+/// Imported weights, as recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportRecord {
+    /// Where they came from.
+    pub source: String,
+    /// Their hash.
+    pub hash: String,
+    /// The run that lent network, recipe and data.
+    pub run: String,
+}
+
+impl ImportRecord {
+    /// The record of these weights.
+    #[must_use]
+    pub fn new(source: &str, weights: &Weights, run: &str) -> Self {
+        Self { source: source.into(), hash: hash(&[], weights), run: run.into() }
+    }
 }
 
 /// Initial weights, as recorded.
@@ -120,7 +142,7 @@ impl Lineage {
             weight: t.weight,
             temperature: t.temperature,
         });
-        LineageRecord { init, teacher }
+        LineageRecord { init, teacher, imported: None }
     }
 }
 
@@ -134,7 +156,11 @@ impl LineageRecord {
     /// What must be equal in two runs for these to be the same: all but the places that things came from.
     pub(crate) fn identity(&self) -> impl Serialize + use<> {
         let teacher = self.teacher.as_ref().map(|t| (t.hash.clone(), t.weight, t.temperature));
-        (self.init.as_ref().map(|i| i.hash.clone()), teacher)
+        let trained = (self.init.as_ref().map(|i| i.hash.clone()), teacher);
+        match &self.imported {
+            None => serde_json::json!(trained),
+            Some(imported) => serde_json::json!([trained, imported.hash, imported.run]),
+        }
     }
 }
 

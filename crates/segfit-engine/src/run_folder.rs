@@ -132,7 +132,13 @@ impl RunFolder {
     }
 }
 
-fn identity(network: &NetworkSpec, recipe: &Recipe, fingerprint: &str, seed: u64, lineage: &LineageRecord) -> String {
+pub(crate) fn identity(
+    network: &NetworkSpec,
+    recipe: &Recipe,
+    fingerprint: &str,
+    seed: u64,
+    lineage: &LineageRecord,
+) -> String {
     let mut text = serde_json::to_string(&(network, recipe, fingerprint, seed)).expect("plain data is JSON");
     if !lineage.is_empty() {
         text += &serde_json::to_string(&lineage.identity()).expect("plain data is JSON");

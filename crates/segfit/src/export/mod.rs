@@ -4,6 +4,22 @@
 //! becomes the network's input, and what is known of the network. Nothing here runs a network; whoever exports checks the file
 //! with the program that will read it.
 
+pub mod bioimageio;
+mod cover;
 mod deployment;
+mod description;
+mod files;
+mod folded;
+pub mod monai;
+mod npy;
+pub mod onnx;
+mod publication;
+pub mod pytorch;
+pub mod safetensors;
+pub mod torch_file;
+mod yaml;
+mod zip;
 
 pub use deployment::{Deployment, Provenance};
+pub use files::{ExportFile, write_files};
+pub use publication::{PixelType, Publication};
