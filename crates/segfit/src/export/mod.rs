@@ -5,5 +5,6 @@
 //! with the program that will read it.
 
 mod deployment;
+mod folded;
 
 pub use deployment::{Deployment, Provenance};
