@@ -5,6 +5,7 @@
 //! with the program that will read it.
 
 mod deployment;
+pub mod embedded;
 mod folded;
 
 pub use deployment::{Deployment, Provenance};

@@ -20,13 +20,13 @@ typedef struct {
     int32_t y_offset;
 } segfit_int8_units;
 
-//# scaled
-/* value * multiplier * 2^-shift to the nearest integer, halves up. The shift of a negative number is the arithmetic one of every
- * compiler in use. */
-static int32_t segfit_int8_scaled(int64_t value, int32_t multiplier, int32_t shift)
+//# shifted
+/* sum * 2^-shift to the nearest integer, halves up, cut off far outside of int8 and int16. The shift of a negative number is the
+ * arithmetic one of every compiler in use. */
+static int32_t segfit_int8_shifted(int64_t sum, int32_t shift)
 {
-    const int64_t product = value * multiplier + ((int64_t)1 << (shift - 1));
-    return (int32_t)(product >> shift);
+    const int64_t value = (sum + ((int64_t)1 << (shift - 1))) >> shift;
+    return (int32_t)(value < -100000 ? -100000 : value > 100000 ? 100000 : value);
 }
 
 //# to_int8
@@ -81,7 +81,7 @@ static int32_t segfit_int8_conv_sum(const int8_t *x, const int8_t *weight, const
     return sum;
 }
 
-//# conv2d needs conv_sum scaled to_int8
+//# conv2d needs conv_sum shifted to_int8
 /* Convolution; where nothing of y is negative, the lower end of int8 is its ReLU. */
 static void segfit_int8_conv2d(const int8_t *x, int8_t *y, const int8_t *weight, const segfit_int8_units *u,
                                const segfit_int8_geometry *g)
@@ -92,13 +92,13 @@ static void segfit_int8_conv2d(const int8_t *x, int8_t *y, const int8_t *weight,
             for (column = 0; column < g->out_columns; column++) {
                 const int64_t sum =
                     (int64_t)segfit_int8_conv_sum(x, weight, u->x_offset, g, o, row, column) + u->bias[o];
-                *y++ = segfit_int8_to_int8(segfit_int8_scaled(sum, u->multiplier[o], u->shift[o]), u->y_offset);
+                *y++ = segfit_int8_to_int8(segfit_int8_shifted(sum * u->multiplier[o], u->shift[o]), u->y_offset);
             }
         }
     }
 }
 
-//# conv2d_logits needs conv_sum scaled write_int16
+//# conv2d_logits needs conv_sum shifted write_int16
 /* The last convolution, whose values have 16 bits. */
 static void segfit_int8_conv2d_logits(const int8_t *x, int8_t *y, const int8_t *weight, const segfit_int8_units *u,
                                       const segfit_int8_geometry *g)
@@ -109,13 +109,13 @@ static void segfit_int8_conv2d_logits(const int8_t *x, int8_t *y, const int8_t *
             for (column = 0; column < g->out_columns; column++, y += 2) {
                 const int64_t sum =
                     (int64_t)segfit_int8_conv_sum(x, weight, u->x_offset, g, o, row, column) + u->bias[o];
-                segfit_int8_write_int16(y, segfit_int8_scaled(sum, u->multiplier[o], u->shift[o]));
+                segfit_int8_write_int16(y, segfit_int8_shifted(sum * u->multiplier[o], u->shift[o]));
             }
         }
     }
 }
 
-//# conv_transpose2d needs types scaled to_int8
+//# conv_transpose2d needs types shifted to_int8
 /* Transposed convolution: the pixels of x whose kernel covers a pixel of y, times weight[i][o]. */
 static void segfit_int8_conv_transpose2d(const int8_t *x, int8_t *y, const int8_t *weight, const segfit_int8_units *u,
                                          const segfit_int8_geometry *g)
@@ -143,7 +143,7 @@ static void segfit_int8_conv_transpose2d(const int8_t *x, int8_t *y, const int8_
                         }
                     }
                 }
-                *y++ = segfit_int8_to_int8(segfit_int8_scaled(sum, u->multiplier[o], u->shift[o]), u->y_offset);
+                *y++ = segfit_int8_to_int8(segfit_int8_shifted(sum * u->multiplier[o], u->shift[o]), u->y_offset);
             }
         }
     }
@@ -307,17 +307,17 @@ static void segfit_int8_pad(const int8_t *x, int8_t *y, const uint8_t *x_offset,
     }
 }
 
-//# add_sum
+//# add_sum needs shifted
 /* The sum of one pixel of n tensors, each times its channel's multiplier, [tensor][channel], times 2^-shift. */
 static int32_t segfit_int8_add_sum(const int8_t *const *xs, int32_t n, int32_t channels, int32_t channel, int32_t at,
                                    const uint8_t *x_offset, const int32_t *multiplier, int32_t shift)
 {
-    int64_t sum = (int64_t)1 << (shift - 1);
+    int64_t sum = 0;
     int32_t k;
     for (k = 0; k < n; k++) {
         sum += (int64_t)multiplier[k * channels + channel] * (xs[k][at] + x_offset[k * channels + channel]);
     }
-    return (int32_t)(sum >> shift);
+    return segfit_int8_shifted(sum, shift);
 }
 
 //# add needs add_sum to_int8
@@ -344,7 +344,7 @@ static void segfit_int8_add_logits(const int8_t *const *xs, int32_t n, int8_t *y
     }
 }
 
-//# mul needs scaled to_int8
+//# mul needs shifted to_int8
 /* x times a gate of as many or one channel and as many or one pixel; y may be x. */
 static void segfit_int8_mul(const int8_t *x, const int8_t *gate, int8_t *y, int32_t channels, int32_t pixels,
                             int32_t gate_channels, int32_t gate_pixels, const uint8_t *x_offset,
@@ -358,7 +358,7 @@ static void segfit_int8_mul(const int8_t *x, const int8_t *gate, int8_t *y, int3
             const int32_t value = x[channel * pixels + i] + x_offset[channel];
             const int32_t share = gate[from * gate_pixels + (gate_pixels == 1 ? 0 : i)] + gate_offset[from];
             y[channel * pixels + i] = segfit_int8_to_int8(
-                segfit_int8_scaled((int64_t)value * share, multiplier[channel], shift[channel]), y_offset);
+                segfit_int8_shifted((int64_t)value * share * multiplier[channel], shift[channel]), y_offset);
         }
     }
 }

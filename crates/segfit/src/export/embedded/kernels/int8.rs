@@ -30,10 +30,10 @@ struct Units {
     y_offset: i32,
 }
 
-//# scaled
-/// value * multiplier * 2^-shift to the nearest integer, halves up.
-fn scaled(value: i64, multiplier: i32, shift: u8) -> i32 {
-    ((value * i64::from(multiplier) + (1_i64 << (shift - 1))) >> shift) as i32
+//# shifted
+/// sum * 2^-shift to the nearest integer, halves up, cut off far outside of int8 and int16.
+fn shifted(sum: i64, shift: u8) -> i32 {
+    ((sum + (1_i64 << (shift - 1))) >> shift).clamp(-100_000, 100_000) as i32
 }
 
 //# to_int8
@@ -91,38 +91,37 @@ fn conv_sum(
     sum
 }
 
-//# conv2d needs conv_sum scaled to_int8
+//# conv2d needs conv_sum shifted to_int8
 /// Convolution; where nothing of y is negative, the lower end of int8 is its ReLU.
 fn conv2d(arena: &mut [i8], x: usize, y: usize, weight: &[i8], u: &Units, g: &Geometry) {
     let mut to = y;
     for o in 0..g.out_channels {
         for row in 0..g.out_rows {
             for column in 0..g.out_columns {
-                let sum = i64::from(conv_sum(arena, x, weight, u.x_offset, g, (o, row, column)));
-                let value = scaled(sum + i64::from(u.bias[o]), u.multiplier[o], u.shift[o]);
-                arena[to] = to_int8(value, u.y_offset);
+                let sum = i64::from(conv_sum(arena, x, weight, u.x_offset, g, (o, row, column))) + i64::from(u.bias[o]);
+                arena[to] = to_int8(shifted(sum * i64::from(u.multiplier[o]), u.shift[o]), u.y_offset);
                 to += 1;
             }
         }
     }
 }
 
-//# conv2d_logits needs conv_sum scaled write_int16
+//# conv2d_logits needs conv_sum shifted write_int16
 /// The last convolution, whose values have 16 bits.
 fn conv2d_logits(arena: &mut [i8], x: usize, y: usize, weight: &[i8], u: &Units, g: &Geometry) {
     let mut to = y;
     for o in 0..g.out_channels {
         for row in 0..g.out_rows {
             for column in 0..g.out_columns {
-                let sum = i64::from(conv_sum(arena, x, weight, u.x_offset, g, (o, row, column)));
-                write_int16(arena, to, scaled(sum + i64::from(u.bias[o]), u.multiplier[o], u.shift[o]));
+                let sum = i64::from(conv_sum(arena, x, weight, u.x_offset, g, (o, row, column))) + i64::from(u.bias[o]);
+                write_int16(arena, to, shifted(sum * i64::from(u.multiplier[o]), u.shift[o]));
                 to += 2;
             }
         }
     }
 }
 
-//# conv_transpose2d needs types scaled to_int8
+//# conv_transpose2d needs types shifted to_int8
 /// Transposed convolution: the pixels of x whose kernel covers a pixel of y, times weight[i][o].
 fn conv_transpose2d(arena: &mut [i8], x: usize, y: usize, weight: &[i8], u: &Units, g: &Geometry) {
     let area = g.kernel_rows * g.kernel_columns;
@@ -148,7 +147,7 @@ fn conv_transpose2d(arena: &mut [i8], x: usize, y: usize, weight: &[i8], u: &Uni
                     }
                 }
             }
-            arena[to] = to_int8(scaled(sum, u.multiplier[o], u.shift[o]), u.y_offset);
+            arena[to] = to_int8(shifted(sum * i64::from(u.multiplier[o]), u.shift[o]), u.y_offset);
             to += 1;
         }
     }
@@ -339,7 +338,7 @@ fn pad(
     }
 }
 
-//# add_sum
+//# add_sum needs shifted
 /// The sum of one pixel of tensors, each times its channel's multiplier, [tensor][channel], times 2^-shift.
 fn add_sum(
     arena: &[i8],
@@ -349,12 +348,12 @@ fn add_sum(
     multiplier: &[i32],
     shift: u8,
 ) -> i32 {
-    let mut sum = 1_i64 << (shift - 1);
+    let mut sum = 0_i64;
     for (k, x) in xs.iter().enumerate() {
         let of = k * channels + channel;
         sum += i64::from(multiplier[of]) * (i64::from(arena[x + at]) + i64::from(x_offset[of]));
     }
-    (sum >> shift) as i32
+    shifted(sum, shift)
 }
 
 //# add needs add_sum to_int8
@@ -394,7 +393,7 @@ fn add_logits(
     }
 }
 
-//# mul needs scaled to_int8
+//# mul needs shifted to_int8
 /// x times a gate of as many or one channel and as many or one pixel; y may be x.
 fn mul(
     arena: &mut [i8],
@@ -417,7 +416,8 @@ fn mul(
             let value = i64::from(arena[x + channel * pixels + i]) + i64::from(x_offset[channel]);
             let share = i64::from(arena[gate + from * gate_pixels + if gate_pixels == 1 { 0 } else { i }]);
             let product = value * (share + i64::from(gate_offset[from]));
-            arena[y + channel * pixels + i] = to_int8(scaled(product, multiplier[channel], shift[channel]), y_offset);
+            let value = shifted(product * i64::from(multiplier[channel]), shift[channel]);
+            arena[y + channel * pixels + i] = to_int8(value, y_offset);
         }
     }
 }
