@@ -240,11 +240,12 @@ fn the_same_network_gives_the_same_text_and_its_footprint_counts_what_is_there()
         assert!(c.text.contains(&format!("Arena (RAM): {} bytes", c.footprint.ram_bytes)));
         assert!(c.text.lines().chain(rust.text.lines()).all(|l| l.len() <= 120));
         let weights = segfit::cost::parameters(&spec).unwrap();
-        // Where most is alive, a block at full size has read 8 channels and writes 4, or reads 4 and writes 4.
+        // Most is alive in the second block of the encoder: both concatenations (8 channels at full size, 16 at a quarter of its
+        // pixels) and what the block has between its convolutions (8 there).
         let pixels = (size.0 * size.1) as u64;
         let each = if numbers == Numbers::F32 { 4 } else { 1 };
         let flash = each * weights..(each + 1) * weights + 2000;
         assert!(flash.contains(&c.footprint.flash_bytes), "{:?} {flash:?}", c.footprint);
-        assert_eq!(c.footprint.ram_bytes, each * pixels * 12, "{numbers:?}");
+        assert_eq!(c.footprint.ram_bytes, each * pixels * 14, "{numbers:?}");
     }
 }

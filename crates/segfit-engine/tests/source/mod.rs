@@ -252,8 +252,8 @@ fn main() {
     let mut write = |values: &[f32]| values.iter().for_each(|v| out.write_all(&v.to_le_bytes()).unwrap());
     let mut probabilities = vec![0.0; segfit_model::CLASSES * segfit_model::ROWS * segfit_model::COLUMNS];
     let mut arena = vec![0.0; segfit_model::ARENA];
-    let to = probabilities[..].try_into().unwrap();
-    segfit_model::run(image[..].try_into().unwrap(), to, arena[..].try_into().unwrap());
+    let to = (&mut probabilities[..]).try_into().unwrap();
+    segfit_model::run(image[..].try_into().unwrap(), to, (&mut arena[..]).try_into().unwrap());
     write(&probabilities);
 INT8_PART
 }
@@ -261,12 +261,12 @@ INT8_PART
 
 const RUST_INT8: &str = r"
     let mut arena = vec![0; segfit_model_int8::ARENA];
-    let to = probabilities[..].try_into().unwrap();
-    segfit_model_int8::run(image[..].try_into().unwrap(), to, arena[..].try_into().unwrap());
+    let to = (&mut probabilities[..]).try_into().unwrap();
+    segfit_model_int8::run(image[..].try_into().unwrap(), to, (&mut arena[..]).try_into().unwrap());
     write(&probabilities);
     let bytes: Vec<u8> = image.iter().map(|v| (v * 255.0).round() as u8).collect();
     let mut labels = vec![0; segfit_model_int8::ROWS * segfit_model_int8::COLUMNS];
-    let to = labels[..].try_into().unwrap();
-    segfit_model_int8::label(bytes[..].try_into().unwrap(), to, arena[..].try_into().unwrap());
+    let to = (&mut labels[..]).try_into().unwrap();
+    segfit_model_int8::label(bytes[..].try_into().unwrap(), to, (&mut arena[..]).try_into().unwrap());
     out.write_all(&labels).unwrap();
 ";
