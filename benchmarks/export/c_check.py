@@ -2,9 +2,9 @@
 
     python benchmarks/export/c_check.py SEGFIT EXAMPLE --work DIR --data DATA
 
-SEGFIT is the program, EXAMPLE target/release/examples/export_source, DATA the folder of the real data sets. Trains small networks in
-DIR (kept there, so that a second call is quick). Needs gcc; with arm-none-eabi-gcc the text is also compiled for a Cortex-M4.
-Exits with 1 when a difference is larger than it must be.
+SEGFIT is the program, EXAMPLE target/release/examples/export_source, DATA the folder of the real data sets. Trains
+small networks in DIR (kept there, so that a second call is quick). Needs gcc; with arm-none-eabi-gcc the text is also
+compiled for a Cortex-M4. Exits with 1 when a difference is larger than it must be.
 """
 
 import argparse
@@ -104,7 +104,8 @@ def main():
         "", "Flash: bytes of constants. RAM: bytes of the arena, besides the image and the result.", "",
         "## Int8: mean Dice on test images", "",
         "U-Net after 600 steps, all test images at 128 x 128. C in int8 must be within 0.01 of C in float.", "",
-        "| data set | width | images | engine | engine int8 | C | C int8 | C int8 - C |", "|---|---|---|---|---|---|---|---|",
+        "| data set | width | images | engine | engine int8 | C | C int8 | C int8 - C |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     object_sizes = []
     for name in SETS:
@@ -114,8 +115,8 @@ def main():
             dice = found["dice"]
             difference = dice["c_int8"] - dice["c"]
             lines.append(
-                f"| {name} | {width} | {found['images']} | {dice['engine']:.4f} | {dice['engine_int8']:.4f} | {dice['c']:.4f} "
-                f"| {dice['c_int8']:.4f} | {difference:+.4f} |")
+                f"| {name} | {width} | {found['images']} | {dice['engine']:.4f} | {dice['engine_int8']:.4f} "
+                f"| {dice['c']:.4f} | {dice['c_int8']:.4f} | {difference:+.4f} |")
             if abs(difference) > DICE:
                 failed.append(f"{run.name}: Dice differs by {difference}")
             sizes = cortex(folder)
@@ -124,8 +125,8 @@ def main():
     if object_sizes:
         version = call("arm-none-eabi-gcc", "--version").splitlines()[0].split()[-2]
         lines += ["", "## Cortex-M4", "",
-                  "Object files of arm-none-eabi-gcc (`-mcpu=cortex-m4 -mthumb -Os`), U-Net for gray images of 128 x 128. "
-                  "`text` is code and constants; the arena is the caller's.", "",
+                  "Object files of arm-none-eabi-gcc (`-mcpu=cortex-m4 -mthumb -Os`), U-Net for gray images of 128 x "
+                  "128. `text` is code and constants; the arena is the caller's.", "",
                   "| width | file | text | of it constants | data | bss | arena |", "|---|---|---|---|---|---|---|"]
         for width, name, text, data_bytes, bss, (flash, ram) in object_sizes:
             lines.append(f"| {width} | {name}.h | {text:,} | {flash:,} | {data_bytes} | {bss} | {ram:,} |")

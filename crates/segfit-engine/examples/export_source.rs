@@ -5,9 +5,9 @@
 //! export_source check RUN DATA ROWS COLUMNS WORK IMAGES
 //! ```
 //!
-//! Int8 is calibrated on up to 16 training images of DATA. `check` compiles the text with gcc in WORK, runs it on the first IMAGES test
-//! images, resized to ROWS x COLUMNS, and prints a line of JSON: largest difference of probabilities, mean Dice in float and in int8, and
-//! bytes on the device. It needs gcc.
+//! Int8 is calibrated on up to 16 training images of DATA. `check` compiles the text with gcc in WORK, runs it on the
+//! first IMAGES test images, resized to ROWS x COLUMNS, and prints a line of JSON: largest difference of
+//! probabilities, mean Dice in float and in int8, and bytes on the device. It needs gcc.
 
 use std::collections::BTreeMap;
 use std::error::Error;

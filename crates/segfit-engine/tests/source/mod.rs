@@ -68,7 +68,7 @@ impl Subject {
             normalisation: Normalisation { mean: vec![0.4; channels], std: vec![0.25; channels] },
             input: InputSpec { mode: InputMode::Patch, size: 32 },
             loss: LossKind::CrossEntropyDice,
-            labels: LabelMap { kind: LabelKind::Classes, coding: LabelCoding::Gray, entries: Vec::new() },
+            labels: LabelMap { kind: LabelKind::Classes, coding: LabelCoding::Value, entries: Vec::new() },
             provenance: Provenance {
                 version: "0.1.0".into(),
                 run: "0".into(),
@@ -217,7 +217,8 @@ int main(void)
     if (fread(image, sizeof(float), VALUES, stdin) != VALUES || segfit_run(NULL, probabilities, arena) != 1) {
         return 2;
     }
-    if (segfit_run(image, probabilities, arena) != 0 || fwrite(probabilities, sizeof(float), RESULTS, stdout) != RESULTS) {
+    if (segfit_run(image, probabilities, arena) != 0 ||
+        fwrite(probabilities, sizeof(float), RESULTS, stdout) != RESULTS) {
         return 3;
     }
 INT8_PART
@@ -233,7 +234,8 @@ const C_INT8: &str = r"
     for (int i = 0; i < VALUES; i++) {
         bytes[i] = (uint8_t)(image[i] * 255.0f + 0.5f);
     }
-    if (segfit_int8_label(bytes, labels, small_arena) != 0 || fwrite(labels, 1, sizeof labels, stdout) != sizeof labels) {
+    if (segfit_int8_label(bytes, labels, small_arena) != 0 ||
+        fwrite(labels, 1, sizeof labels, stdout) != sizeof labels) {
         return 5;
     }
 ";

@@ -1,8 +1,9 @@
 //! The program of a network in 8-bit integers.
 //!
-//! A weight has the scale of its output channel: its row, times the scales of the input's channels, is rounded to multiples of a 127th
-//! of its largest magnitude. A tensor has one scale, by its calibrated range; where nothing is negative (behind ReLU) it has all 256
-//! steps. The parts of a concatenation keep their own scales, and so do pooled, enlarged and padded tensors. The logits have 16 bits.
+//! A weight has the scale of its output channel: its row, times the scales of the input's channels, is rounded to
+//! multiples of a 127th of its largest magnitude. A tensor has one scale, by its calibrated range; where nothing is
+//! negative (behind ReLU) it has all 256 steps. The parts of a concatenation keep their own scales, and so do pooled,
+//! enlarged and padded tensors. The logits have 16 bits.
 
 use super::constants::{ConstantId, Constants, Values};
 use super::fixed::{Quant, multiplier, shift_for};

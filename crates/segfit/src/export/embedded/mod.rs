@@ -1,8 +1,9 @@
-//! Small networks as source text for microcontrollers: one C99 header or one Rust module with weights and forward pass.
+//! Small networks as source text for microcontrollers: one C99 header or one Rust module with weights and forward
+//! pass.
 //!
-//! The text is made for one image size. It allocates nothing: the caller hands in one block of memory, the *arena*, in which the
-//! tensors lie as the network's schedule packs them. `float.rs` and `int8.rs` turn the schedule into calls of kernels, `kernels/`
-//! holds these kernels as text in both languages, `print.rs` writes everything down.
+//! The text is made for one image size. It allocates nothing: the caller hands in one block of memory, the *arena*,
+//! in which the tensors lie as the network's schedule packs them. `float.rs` and `int8.rs` turn the schedule into
+//! calls of kernels, `kernels/` holds these kernels as text in both languages, `print.rs` writes everything down.
 
 mod constants;
 mod fixed;
@@ -39,7 +40,8 @@ pub enum Language {
 pub enum Numbers {
     /// 32-bit floats.
     F32,
-    /// 8-bit weights and activations with 32-bit sums; floats only where an image of floats is read and probabilities are written.
+    /// 8-bit weights and activations with 32-bit sums; floats only where an image of floats is read and probabilities
+    /// are written.
     Int8,
 }
 
@@ -82,13 +84,13 @@ pub struct Source {
 
 /// The network as source text.
 ///
-/// The text holds everything: normalisation (pixels are 0 to 1), continuation of the image by reflection to the size that the
-/// network accepts, the layers, and the probabilities of the classes of every pixel. It does not resize.
+/// The text holds everything: normalisation (pixels are 0 to 1), continuation of the image by reflection to the size
+/// that the network accepts, the layers, and the probabilities of the classes of every pixel. It does not resize.
 ///
 /// # Errors
 /// [`Error::Option`] when the size is 0 or the arena is larger than 2 GiB, or the network has more weights than
-/// [`EmbeddedOptions::most_weights`]; [`Error::Network`] when a parameter is missing or not finite, or, for int8, a range is
-/// missing or a layer has no integer form.
+/// [`EmbeddedOptions::most_weights`]; [`Error::Network`] when a parameter is missing or not finite, or, for int8, a
+/// range is missing or a layer has no integer form.
 pub fn source(
     deployment: &Deployment,
     language: Language,
@@ -136,8 +138,8 @@ pub fn source(
     Ok(Source { name, text, footprint })
 }
 
-/// Writes the network into `folder` in both languages, in floats and, where the deployment has ranges, in int8; the files and what
-/// they need.
+/// Writes the network into `folder` in both languages, in floats and, where the deployment has ranges, in int8; the
+/// files and what they need.
 ///
 /// # Errors
 /// As [`source`]; [`Error::Io`] when the folder cannot be made or written.

@@ -115,6 +115,17 @@ fn call(opening: &str, items: &[String], closing: &str, indent: &str, trailing_c
     format!("{indent}{opening}\n{list}{indent}{closing}\n")
 }
 
+/// Items with an opening before the first and a closing behind the last.
+fn enclosed(opening: &str, mut items: Vec<String>, closing: &str) -> Vec<String> {
+    if let Some(first) = items.first_mut() {
+        first.insert_str(0, opening);
+    }
+    if let Some(last) = items.last_mut() {
+        last.push_str(closing);
+    }
+    items
+}
+
 struct C<'a> {
     program: &'a Program,
     /// `segfit` or `segfit_int8`.
@@ -127,30 +138,31 @@ impl C<'_> {
         format!("{}_{}", self.prefix, self.program.constants.list[id].name)
     }
 
+    /// In pieces between which a line may end.
     fn arg(&self, arg: &Arg) -> Vec<String> {
         let at = |&at: &usize| format!("arena + {at}");
-        vec![match arg {
-            Arg::Tensor(place) => at(place),
+        match arg {
+            Arg::Tensor(place) => vec![at(place)],
             Arg::Tensors(places) => {
-                let list: Vec<String> = places.iter().map(at).collect();
-                return vec![
-                    format!("(const {} *const[]){{{}}}", self.element, list.join(", ")),
-                    places.len().to_string(),
-                ];
+                let mut list =
+                    enclosed(&format!("(const {} *const[]){{", self.element), places.iter().map(at).collect(), "}");
+                list.push(places.len().to_string());
+                list
             }
-            Arg::Constant(id) => self.constant(*id),
+            Arg::Constant(id) => vec![self.constant(*id)],
             Arg::Geometry(place) => {
-                let list: Vec<String> = place.iter().map(|(_, v)| v.to_string()).collect();
-                format!("&(const {}_geometry){{{}}}", self.prefix, list.join(", "))
+                let list = place.iter().map(|(_, v)| v.to_string()).collect();
+                enclosed(&format!("&(const {}_geometry){{", self.prefix), list, "}")
             }
             Arg::Units(u) => {
-                let list = [u.x_offset, u.bias, u.multiplier, u.shift].map(|id| self.constant(id)).join(", ");
-                format!("&(const {}_units){{{list}, {}}}", self.prefix, u.y_offset)
+                let mut list = [u.x_offset, u.bias, u.multiplier, u.shift].map(|id| self.constant(id)).to_vec();
+                list.push(u.y_offset.to_string());
+                enclosed(&format!("&(const {}_units){{", self.prefix), list, "}")
             }
-            Arg::Int(v) => v.to_string(),
-            Arg::Bool(v) => u8::from(*v).to_string(),
-            Arg::Float(v) => float(*v) + "f",
-        }]
+            Arg::Int(v) => vec![v.to_string()],
+            Arg::Bool(v) => vec![u8::from(*v).to_string()],
+            Arg::Float(v) => vec![float(*v) + "f"],
+        }
     }
 
     fn constants(&self) -> String {
@@ -233,7 +245,8 @@ int {p}_label(const uint8_t *image, uint8_t *labels, {e} *arena)
     fn declarations(&self) -> String {
         let (p, e, u) = (self.prefix, self.element, self.prefix.to_uppercase());
         let run = format!(
-            "/* Fills probabilities[{u}_CLASSES * {u}_ROWS * {u}_COLUMNS] from image[{u}_CHANNELS * {u}_ROWS * {u}_COLUMNS].
+            "/* Fills probabilities[{u}_CLASSES * {u}_ROWS * {u}_COLUMNS] from
+ * image[{u}_CHANNELS * {u}_ROWS * {u}_COLUMNS].
  * arena[{u}_ARENA] is working memory; nothing in it is kept. Returns 0, or 1 if a pointer is NULL. */
 int {p}_run(const float *image, float *probabilities, {e} *arena);
 "
@@ -243,8 +256,8 @@ int {p}_run(const float *image, float *probabilities, {e} *arena);
         }
         run + &format!(
             "
-/* As {p}_run without any float: an image of bytes, 0 to 255, becomes labels[{u}_ROWS * {u}_COLUMNS], the most probable class of
- * every pixel. */
+/* As {p}_run without any float: an image of bytes, 0 to 255, becomes
+ * labels[{u}_ROWS * {u}_COLUMNS], the most probable class of every pixel. */
 int {p}_label(const uint8_t *image, uint8_t *labels, {e} *arena);
 "
         )
@@ -290,7 +303,8 @@ pub fn c(program: &Program, head: &Head<'_>) -> String {
     }
     let _ = write!(
         text,
-        "\n#ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n{}\n#ifdef __cplusplus\n}}\n#endif\n\n#endif\n\n#ifdef {upper}_IMPLEMENTATION\n\n#include <math.h>\n\n",
+        "\n#ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n{}\n\
+         #ifdef __cplusplus\n}}\n#endif\n\n#endif\n\n#ifdef {upper}_IMPLEMENTATION\n\n#include <math.h>\n\n",
         writer.declarations()
     );
     let _ = write!(
@@ -314,24 +328,25 @@ impl Rust<'_> {
         self.program.constants.list[id].name.to_uppercase()
     }
 
-    fn arg(&self, arg: &Arg) -> String {
+    /// In pieces between which a line may end.
+    fn arg(&self, arg: &Arg) -> Vec<String> {
         match arg {
-            Arg::Tensor(at) => at.to_string(),
-            Arg::Tensors(places) => format!("&{places:?}"),
-            Arg::Constant(id) => format!("&{}", self.constant(*id)),
+            Arg::Tensor(at) => vec![at.to_string()],
+            Arg::Tensors(places) => enclosed("&[", places.iter().map(ToString::to_string).collect(), "]"),
+            Arg::Constant(id) => vec![format!("&{}", self.constant(*id))],
             Arg::Geometry(place) => {
-                let list: Vec<String> = place.iter().map(|(name, v)| format!("{name}: {v}")).collect();
-                format!("&Geometry {{ {} }}", list.join(", "))
+                enclosed("&Geometry { ", place.iter().map(|(name, v)| format!("{name}: {v}")).collect(), " }")
             }
             Arg::Units(u) => {
                 let fields =
                     [("x_offset", u.x_offset), ("bias", u.bias), ("multiplier", u.multiplier), ("shift", u.shift)];
-                let list = fields.map(|(name, id)| format!("{name}: &{}", self.constant(id))).join(", ");
-                format!("&Units {{ {list}, y_offset: {} }}", u.y_offset)
+                let mut list = fields.map(|(name, id)| format!("{name}: &{}", self.constant(id))).to_vec();
+                list.push(format!("y_offset: {}", u.y_offset));
+                enclosed("&Units { ", list, " }")
             }
-            Arg::Int(v) => v.to_string(),
-            Arg::Bool(v) => v.to_string(),
-            Arg::Float(v) => float(*v),
+            Arg::Int(v) => vec![v.to_string()],
+            Arg::Bool(v) => vec![v.to_string()],
+            Arg::Float(v) => vec![float(*v)],
         }
     }
 
@@ -357,7 +372,7 @@ impl Rust<'_> {
         );
         for c in &self.program.calls {
             let args: Vec<String> =
-                std::iter::once("arena".to_string()).chain(c.args.iter().map(|a| self.arg(a))).collect();
+                std::iter::once("arena".to_string()).chain(c.args.iter().flat_map(|a| self.arg(a))).collect();
             let _ = writeln!(text, "    // {}", tame(&c.comment));
             text += &call(&format!("{}(", c.kernel), &args, ");", "    ", true);
         }

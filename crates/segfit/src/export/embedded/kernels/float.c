@@ -37,8 +37,9 @@ static int32_t segfit_end(int32_t offset, int32_t stride, int32_t n, int32_t cou
 }
 
 //# conv2d needs types range relu
-/* Convolution: y[o] = bias[o] + sum over the inputs i of its group and the kernel of weight[o][i] * x[i], zeros around x. One
- * kernel position after the other is added to a whole plane, so that the borders are settled outside of the inner loop. */
+/* Convolution: y[o] = bias[o] + sum over the inputs i of its group and the kernel of weight[o][i] * x[i], zeros
+ * around x. One kernel position after the other is added to a whole plane, so that the borders are settled outside of
+ * the inner loop. */
 static void segfit_conv2d(const float *x, float *y, const float *weight, const float *bias, const segfit_geometry *g,
                           int relu)
 {
@@ -76,7 +77,8 @@ static void segfit_conv2d(const float *x, float *y, const float *weight, const f
 }
 
 //# conv_transpose2d needs types range relu
-/* Transposed convolution: every pixel of x adds itself times weight[i][o] to the places of y that its kernel covers. */
+/* Transposed convolution: every pixel of x adds itself times weight[i][o] to the places of y that its kernel covers.
+ * */
 static void segfit_conv_transpose2d(const float *x, float *y, const float *weight, const float *bias,
                                     const segfit_geometry *g, int relu)
 {
@@ -273,7 +275,8 @@ static void segfit_hard_swish(const float *x, float *y, int32_t count)
 }
 
 //# part_norm
-/* Instance or group norm: every part of channels / parts channels gets mean 0 and variance 1, then scale and shift. */
+/* Instance or group norm: every part of channels / parts channels gets mean 0 and variance 1, then scale and shift.
+ * */
 static void segfit_part_norm(const float *x, float *y, const float *scale, const float *shift, int32_t channels,
                              int32_t pixels, int32_t parts, float eps)
 {

@@ -73,8 +73,9 @@ fn end(at: usize, padding: usize, stride: usize, n: usize, count: usize) -> usiz
 }
 
 //# conv2d needs types range relu
-/// Convolution: y[o] = bias[o] + sum over the inputs i of its group and the kernel of weight[o][i] * x[i], zeros around x. One
-/// kernel position after the other is added to a whole plane, so that the borders are settled outside of the inner loop.
+/// Convolution: y[o] = bias[o] + sum over the inputs i of its group and the kernel of weight[o][i] * x[i], zeros
+/// around x. One kernel position after the other is added to a whole plane, so that the borders are settled outside
+/// of the inner loop.
 fn conv2d(arena: &mut [f32], x: usize, y: usize, weight: &[f32], bias: &[f32], g: &Geometry, with_relu: bool) {
     let (in_pixels, out_pixels) = (g.in_rows * g.in_columns, g.out_rows * g.out_columns);
     let (inputs, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
@@ -111,7 +112,15 @@ fn conv2d(arena: &mut [f32], x: usize, y: usize, weight: &[f32], bias: &[f32], g
 
 //# conv_transpose2d needs types range relu
 /// Transposed convolution: every pixel of x adds itself times weight[i][o] to the places of y that its kernel covers.
-fn conv_transpose2d(arena: &mut [f32], x: usize, y: usize, weight: &[f32], bias: &[f32], g: &Geometry, with_relu: bool) {
+fn conv_transpose2d(
+    arena: &mut [f32],
+    x: usize,
+    y: usize,
+    weight: &[f32],
+    bias: &[f32],
+    g: &Geometry,
+    with_relu: bool,
+) {
     let (in_pixels, out_pixels) = (g.in_rows * g.in_columns, g.out_rows * g.out_columns);
     let mut weights = weight.iter();
     for o in 0..g.out_channels {
@@ -318,8 +327,8 @@ fn upsample_nearest(
 }
 
 //# upsample_bilinear
-/// The pixel before output `at`, the one behind it, and its share: bilinear between the centres of pixels, or (`corners`) with the
-/// corner pixels at the corners.
+/// The pixel before output `at`, the one behind it, and its share: bilinear between the centres of pixels, or
+/// (`corners`) with the corner pixels at the corners.
 fn between(at: usize, n: usize, factor: usize, corners: bool) -> (usize, usize, f32) {
     let (position, unit) =
         if corners { (at * (n - 1), n * factor - 1) } else { ((2 * at + 1).saturating_sub(factor), 2 * factor) };

@@ -10,8 +10,9 @@ typedef struct {
     int32_t groups;
 } segfit_int8_geometry;
 
-/* How a layer's sums become values of the next tensor: the bias of an output channel is in units of its sums, its factor is
- * multiplier * 2^-shift. A value q of a tensor stands for scale * (q + offset), offset 0 or, where nothing is negative, 128. */
+/* How a layer's sums become values of the next tensor: the bias of an output channel is in units of its sums, its
+ * factor is multiplier * 2^-shift. A value q of a tensor stands for scale * (q + offset), offset 0 or, where nothing
+ * is negative, 128. */
 typedef struct {
     const uint8_t *x_offset; /* of every input channel */
     const int32_t *bias;     /* of every output channel */
@@ -21,8 +22,8 @@ typedef struct {
 } segfit_int8_units;
 
 //# shifted
-/* sum * 2^-shift to the nearest integer, halves up, cut off far outside of int8 and int16. The shift of a negative number is the
- * arithmetic one of every compiler in use. */
+/* sum * 2^-shift to the nearest integer, halves up, cut off far outside of int8 and int16. The shift of a negative
+ * number is the arithmetic one of every compiler in use. */
 static int32_t segfit_int8_shifted(int64_t sum, int32_t shift)
 {
     const int64_t value = (sum + ((int64_t)1 << (shift - 1))) >> shift;
@@ -53,7 +54,8 @@ static int32_t segfit_int8_read_int16(const int8_t *from)
 }
 
 //# conv_sum needs types
-/* The sum of one output pixel of a convolution: over the inputs of the group and the kernel, weight * (x + offset). */
+/* The sum of one output pixel of a convolution: over the inputs of the group and the kernel, weight * (x + offset).
+ * */
 static int32_t segfit_int8_conv_sum(const int8_t *x, const int8_t *weight, const uint8_t *x_offset,
                                     const segfit_int8_geometry *g, int32_t o, int32_t row, int32_t column)
 {
@@ -383,7 +385,8 @@ static int32_t segfit_int8_reflect(int32_t position, int32_t n)
 }
 
 //# read_image needs reflect
-/* value * factor + shift of every channel, to the nearest integer, continued by reflection at the bottom and on the right. */
+/* value * factor + shift of every channel, to the nearest integer, continued by reflection at the bottom and on the
+ * right. */
 static void segfit_int8_read_image(const float *image, int8_t *x, const float *factor, const float *shift)
 {
     int32_t channel, row, column;

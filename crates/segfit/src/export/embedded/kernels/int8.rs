@@ -18,8 +18,9 @@ struct Geometry {
     groups: usize,
 }
 
-/// How a layer's sums become values of the next tensor: the bias of an output channel is in units of its sums, its factor is
-/// multiplier * 2^-shift. A value q of a tensor stands for scale * (q + offset), offset 0 or, where nothing is negative, 128.
+/// How a layer's sums become values of the next tensor: the bias of an output channel is in units of its sums, its
+/// factor is multiplier * 2^-shift. A value q of a tensor stands for scale * (q + offset), offset 0 or, where nothing
+/// is negative, 128.
 struct Units {
     /// Of every input channel.
     x_offset: &'static [u8],
@@ -257,8 +258,8 @@ fn upsample_nearest(
 }
 
 //# upsample_bilinear needs divided
-/// The pixel before output `at`, the one behind it, its share and the unit of that: bilinear between the centres of pixels, or
-/// (`corners`) with the corner pixels at the corners.
+/// The pixel before output `at`, the one behind it, its share and the unit of that: bilinear between the centres of
+/// pixels, or (`corners`) with the corner pixels at the corners.
 fn between(at: usize, n: usize, factor: usize, corners: bool) -> (usize, usize, i32, i32) {
     let (position, unit) =
         if corners { (at * (n - 1), n * factor - 1) } else { ((2 * at + 1).saturating_sub(factor), 2 * factor) };
@@ -437,7 +438,8 @@ fn reflect(position: usize, n: usize) -> usize {
 }
 
 //# read_image needs reflect
-/// value * factor + shift of every channel, to the nearest integer, continued by reflection at the bottom and on the right.
+/// value * factor + shift of every channel, to the nearest integer, continued by reflection at the bottom and on the
+/// right.
 fn read_image(image: &[f32], arena: &mut [i8], x: usize, factor: &[f32], shift: &[f32]) {
     let mut to = x;
     for channel in 0..CHANNELS {
@@ -520,7 +522,8 @@ fn write_labels(arena: &[i8], logits: usize, labels: &mut [u8]) {
     for row in 0..ROWS {
         for column in 0..COLUMNS {
             let z = |k: usize| read_int16(arena, logits + 2 * (k * pixels + row * PADDED_COLUMNS + column));
-            labels[row * COLUMNS + column] = (1..CLASSES).fold(0, |best, k| if z(k) > z(best) { k } else { best }) as u8;
+            let best = (1..CLASSES).fold(0, |best, k| if z(k) > z(best) { k } else { best });
+            labels[row * COLUMNS + column] = best as u8;
         }
     }
 }
