@@ -8,6 +8,7 @@ pub mod bioimageio;
 mod cover;
 mod deployment;
 mod description;
+pub mod embedded;
 mod files;
 mod folded;
 pub mod monai;

@@ -11,8 +11,10 @@ const ATTEMPTS: usize = 24;
 ///
 /// The order begins by size ("greedy by size", Pisarchyk and Lee 2020). While the arena is larger than what is alive at one
 /// time, the buffer that ends highest moves to the front of the order; the smallest arena of all attempts is taken.
-pub(super) fn assign(schedule: &mut Schedule) {
-    find_lives(schedule);
+///
+/// `pooled_early`: the output of a pooling has its memory from the step before it on ([`Schedule::pooled_with`]).
+pub(super) fn assign(schedule: &mut Schedule, pooled_early: bool) {
+    find_lives(schedule, pooled_early);
     let buffers = &schedule.buffers;
     let least = most_alive(buffers);
     let mut order: Vec<usize> = (0..buffers.len()).collect();
@@ -69,13 +71,14 @@ fn most_alive(buffers: &[Buffer]) -> usize {
 }
 
 /// The image is there before the first step, and the logits are read after the last one.
-fn find_lives(schedule: &mut Schedule) {
+fn find_lives(schedule: &mut Schedule, pooled_early: bool) {
     let touch = |buffers: &mut [Buffer], tensor: usize, step: usize| {
         let buffer = &mut buffers[schedule.tensors[tensor].buffer];
         buffer.born = buffer.born.min(step);
         buffer.dies = buffer.dies.max(step);
     };
     let mut buffers = std::mem::take(&mut schedule.buffers);
+    buffers.iter_mut().for_each(|b| (b.born, b.dies) = (usize::MAX, 0));
     touch(&mut buffers, schedule.input, 0);
     let steps = schedule.forward.iter().chain(&schedule.backward);
     let mut last = 0;
@@ -83,7 +86,7 @@ fn find_lives(schedule: &mut Schedule) {
         for tensor in step.tensors() {
             touch(&mut buffers, tensor, index);
         }
-        if let Some(pooled) = schedule.pooled_with(index) {
+        if let Some(pooled) = schedule.pooled_with(index).filter(|_| pooled_early) {
             touch(&mut buffers, pooled, index);
         }
         last = index;

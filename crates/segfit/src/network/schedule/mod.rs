@@ -281,7 +281,7 @@ impl Schedule {
         if mode == Mode::Train {
             backward::plan(spec, &mut schedule);
         }
-        memory::assign(&mut schedule);
+        memory::assign(&mut schedule, true);
         Ok(schedule)
     }
 
@@ -324,7 +324,21 @@ impl Schedule {
         for buffer in &mut self.buffers {
             buffer.floats = self.batch * buffer.channels * buffer.layout.plane_stride();
         }
-        memory::assign(&mut self);
+        memory::assign(&mut self, true);
+        self
+    }
+
+    /// The same steps with buffers of these sizes, packed anew: `sizes[b]` is that of buffer b in any unit, which is then that of
+    /// [`Buffer::floats`], [`Buffer::offset`] and [`Self::arena_floats`]. This is for devices whose tensors are dense or have other
+    /// numbers. No pooling is carried out together with the step before it.
+    ///
+    /// # Panics
+    /// When there is not one size for each buffer.
+    #[must_use]
+    pub fn with_buffer_sizes(mut self, sizes: &[usize]) -> Self {
+        assert_eq!(sizes.len(), self.buffers.len(), "one size for each buffer");
+        self.buffers.iter_mut().zip(sizes).for_each(|(buffer, &size)| buffer.floats = size);
+        memory::assign(&mut self, false);
         self
     }
 

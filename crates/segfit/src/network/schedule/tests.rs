@@ -437,3 +437,22 @@ fn random_networks_of_all_layers_read_what_was_written_and_keep_buffers_apart() 
     }
     assert!(steps > 5_000 && zeros > 10 && views > 500, "{steps} {zeros} {views}");
 }
+
+#[test]
+fn dense_buffers_are_packed_anew_and_pooled_tensors_wait_for_their_pooling() {
+    let s = small(Mode::Infer);
+    let dense: Vec<usize> = s.buffers.iter().map(|b| 2 * b.channels * b.layout.height * b.layout.width).collect();
+    let packed = s.clone().with_buffer_sizes(&dense);
+    assert_eq!(packed.forward, s.forward);
+    assert!(packed.arena_floats < s.arena_floats, "{} {}", packed.arena_floats, s.arena_floats);
+    for (i, a) in packed.buffers.iter().enumerate() {
+        assert_eq!(a.floats, dense[i]);
+        for b in &packed.buffers[..i] {
+            let in_time = a.born <= b.dies && b.born <= a.dies;
+            let in_space = a.offset < b.offset + b.floats && b.offset < a.offset + a.floats;
+            assert!(!(in_time && in_space), "{a:?} {b:?}");
+        }
+    }
+    let pooled = |s: &Schedule| s.buffers[s.tensors.iter().find(|t| t.name == "pool0").unwrap().buffer].born;
+    assert_eq!((pooled(&s), pooled(&packed)), (1, 2));
+}
