@@ -51,3 +51,34 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
     refused(&import("none.safetensors"), &["none.safetensors"]);
     assert_eq!(names(&lab.path("")), before);
 }
+
+#[test]
+fn packages_are_written_whole_and_always_the_same() {
+    let lab = lab();
+    let export = |out: &str| {
+        let formats = ["--pytorch", "--bioimageio", "--monai", "--licence", "MIT", "--author", "A. Uthor"];
+        lab.json(&[&["export", "run", "--out", out][..], &formats].concat())
+    };
+    let made = export("one");
+    let files = made["files"].as_array().unwrap();
+    assert_eq!(files.len(), 4, "{made}");
+    assert!(files.iter().all(|f| f["bytes"].as_u64().unwrap() > 1000), "{made}");
+    for file in
+        ["pytorch/model.py", "pytorch/weights.safetensors", "monai/configs/inference.json", "monai/models/model.pt"]
+    {
+        assert!(lab.path("one").join(file).exists(), "{file}");
+    }
+    let package = names(&lab.path("one/bioimageio"));
+    let expected =
+        ["README.md", "cover.png", "model.py", "rdf.yaml", "test_input.npy", "test_output.npy", "weights.onnx"];
+    assert_eq!(package, [&expected[..], &["weights.pt"]].concat());
+    let description = std::fs::read_to_string(lab.path("one/bioimageio/rdf.yaml")).unwrap();
+    assert!(description.contains("license: \"MIT\"") && description.contains("- name: \"A. Uthor\""), "{description}");
+    export("two");
+    let zip = |out: &str| std::fs::read(lab.path(out).join("bioimageio.zip")).unwrap();
+    assert_eq!(zip("one"), zip("two"));
+    let back = lab.json(&["import-weights", "run", "one/pytorch/weights.safetensors", "--out", "back"]);
+    assert_eq!(back["without_auxiliary_heads"], true, "an export has none");
+    let dice = |run: &str| lab.json(&["evaluate", run, "data"])["dice"]["mean"].clone();
+    assert_eq!(dice("run"), dice("back"));
+}
