@@ -7,6 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 RECORDS = ROOT / "calibration/records.jsonl"
+OWN_RECORDS = HERE / "records.jsonl"
 PATCHED = {"axon_sem_myelin", "chase_db1", "isbi2012_em"}
 SEEDS = "0,1,2"
 
@@ -47,9 +48,16 @@ def to_be_trained(segfit, manifest, data, networks, seeds=SEEDS):
     return len(distinct)
 
 
+def trained(folders=()):
+    """The calibration's records, those of the planner's experiments beside this script, and those in the folders' `out/records`."""
+    files = [RECORDS, OWN_RECORDS, *(path for folder in folders for path in sorted((folder / "out" / "records").glob("*")))]
+    distinct = {line for path in files if path.exists() for line in path.read_text().splitlines()}
+    return [json.loads(line) for line in sorted(distinct)]
+
+
 def drop_measured(manifest):
-    """Leaves out of a manifest what the calibration has trained; the number of trainings that remain, quick ones first."""
-    done = {record["job"] for record in map(json.loads, RECORDS.read_text().splitlines()) if not record["collapsed"]}
+    """Leaves out of a manifest what has been trained; the number of trainings that remain, quick ones first."""
+    done = {record["job"] for record in trained() if not record["collapsed"]}
     content = json.loads(manifest.read_text())
     content["jobs"] = [job for job in content["jobs"] if job["id"] not in done]
     content["jobs"].sort(key=lambda job: (job["base_width"] > 2, job["seed"]))
@@ -63,14 +71,18 @@ def key_of(data_set, family, depth, base_width, widths):
 
 
 def measured(folders):
-    """Dice by network and seed: the calibration's records and those in the folders' `out/records`; collapsed attempts left out."""
-    lines = RECORDS.read_text().splitlines()
-    for folder in folders:
-        for path in sorted((folder / "out" / "records").glob("*")):
-            lines += path.read_text().splitlines()
+    """Dice by network and seed, of all records; collapsed attempts left out."""
     found = {}
-    for r in map(json.loads, lines):
+    for r in trained(folders):
         if not r["collapsed"] and r["recipe"]["name"] == "r1":
             key = key_of(r["dataset"]["name"], r["family"], r["depth"], r["base_width"], r["widths"])
             found.setdefault(key, {}).setdefault(r["seed"] % 1_000_003, r["dice"])
     return found
+
+
+def keep(folders):
+    """Writes the records of the planner's experiments beside this script, without those of the calibration."""
+    calibrated = {line for line in RECORDS.read_text().splitlines()}
+    lines = [json.dumps(r, separators=(",", ":"), ensure_ascii=False) for r in trained(folders)]
+    known = {json.dumps(json.loads(line), separators=(",", ":"), ensure_ascii=False) for line in calibrated}
+    OWN_RECORDS.write_text("".join(line + "\n" for line in sorted(set(lines) - known)))

@@ -1,8 +1,9 @@
 """Layer-wise plans against the uniform multiplier and the flat network, really trained.
 
-    python benchmarks/planner/shapes.py prepare SEGFIT --data DIR --work WORK     networks and WORK/manifest.json
+    python benchmarks/planner/shapes.py prepare SEGFIT --data DIR --work WORK     networks and WORK/manifest.json; --again: the networks of
+                                                                                  the last time (shapes_arms.json), to go on with them
     SEGFIT calibrate run WORK/manifest.json --out WORK/out                        trains; can be interrupted
-    python benchmarks/planner/shapes.py report --work WORK                        tables, and shapes.md beside this script
+    python benchmarks/planner/shapes.py report --work WORK                        tables; shapes.md and records.jsonl beside this script
 
 For each of six data sets and two budgets, three seeds each: the parameters of the U-Net of width 4 (1/253 of those of width 64), which
 the calibration trained, and 1/2000 of those of width 64:
@@ -24,10 +25,11 @@ import math
 import statistics
 from pathlib import Path
 
-from common import HERE, PATCHED, ROOT, call, cost, drop_measured, key_of, mapping_without, measured, to_be_trained
+from common import HERE, PATCHED, ROOT, call, cost, drop_measured, keep, key_of, mapping_without, measured, to_be_trained
 
 FULL = 31_045_506
 BUDGETS = ["1/2000", "1/253"]
+ARMS = HERE / "shapes_arms.json"
 SETS = ["glas", "u373_phc", "cardiac_mri_lv", "worms_bbbc010", "chase_db1", "isbi2012_em"]
 
 
@@ -59,7 +61,27 @@ def largest(segfit, path, budget, make):
     named(segfit, path)
 
 
+def prepare_again(arguments):
+    """The networks of the last time, from their widths."""
+    work, segfit, arms = arguments.work, arguments.segfit, json.loads(ARMS.read_text())
+    for name in SETS:
+        folder = work / name
+        folder.mkdir(parents=True, exist_ok=True)
+        own = [arm for arm in arms if arm["data_set"] == name]
+        paths = [folder / f"{i}.json" for i in range(len(own))]
+        for arm, path in zip(own, paths):
+            widths = ",".join(f"{group}={count}" for group, count in arm["widths"].items())
+            shape = ["--channels", arm["channels"], "--classes", arm["classes"], "--width", 64, "--depth", arm["depth"]]
+            call(segfit, "network", "narrow", *shape, "--widths", widths, "--out", path)
+            spec = json.loads(path.read_text()) | {"base_width": arm["base_width"]}
+            path.write_text(json.dumps(spec, indent=1) + "\n")
+        print(f"{name}: {to_be_trained(segfit, work / 'manifest.json', arguments.data / name, paths)} networks")
+    print(f"{drop_measured(work / 'manifest.json')} trainings in {work / 'manifest.json'}")
+
+
 def prepare(arguments):
+    if arguments.again:
+        return prepare_again(arguments)
     work, segfit = arguments.work, arguments.segfit
     work.mkdir(parents=True, exist_ok=True)
     choices = json.loads((ROOT / "benchmarks/mapping/xtinyunet.json").read_text())["choices"]
@@ -81,6 +103,7 @@ def prepare(arguments):
             spec = json.loads(path.read_text())
             arms.append(
                 {"data_set": name, "budget": budget, "arm": arm, "base_width": spec["base_width"], "depth": spec["depth"]}
+                | {"channels": channels, "classes": spec["classes"]}
                 | {key: counts[key] for key in ("params", "macs", "widths")}
             )
 
@@ -104,7 +127,7 @@ def prepare(arguments):
         named(segfit, path)
         add("xtinyunet", "own", path)
         print(f"{name}: {to_be_trained(segfit, manifest, data, networks)} networks")
-    (work / "arms.json").write_text(json.dumps(arms, indent=1) + "\n")
+    ARMS.write_text(json.dumps(arms, indent=1) + "\n")
     print(f"{drop_measured(manifest)} trainings in {manifest}")
 
 
@@ -137,8 +160,9 @@ def quantile(degrees):
 
 
 def report(arguments):
-    arms = json.loads((arguments.work / "arms.json").read_text())
-    found = measured([arguments.work])
+    keep([arguments.work])
+    arms = json.loads(ARMS.read_text())
+    found = measured([])
 
     def scores(arm):
         return found.get(key_of(arm["data_set"], "unet", arm["depth"], arm["base_width"], arm["widths"]), {})
@@ -194,6 +218,7 @@ def main():
     first = commands.add_parser("prepare")
     first.add_argument("segfit", type=Path)
     first.add_argument("--data", type=Path, required=True)
+    first.add_argument("--again", action="store_true")
     first.set_defaults(run=prepare)
     last = commands.add_parser("report")
     last.set_defaults(run=report)
