@@ -5,11 +5,13 @@ mod commands;
 mod context;
 mod data_options;
 mod failure;
+mod image_files;
 mod interrupt;
 mod latency;
 mod lineage_options;
 mod network_options;
 mod new_folder;
+mod onnx_model;
 mod precision_options;
 mod stopwatch;
 mod subject;
@@ -20,7 +22,7 @@ mod units;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use commands::{bench, calibrate, demo, evaluate, measure, network, phantom, plan, predict, segment, train};
+use commands::{bench, calibrate, demo, evaluate, export, measure, network, phantom, plan, predict, segment, train};
 use context::Global;
 
 /// How small can a segmentation network be for these images?
@@ -58,6 +60,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Masks for new images of any size
     Segment(segment::Args),
+    /// A trained network as files that other programs run
+    Export(export::Args),
     /// Calibrate the prediction with experiments: plan, run, collect, fit, check
     Calibrate(calibrate::Args),
     /// Synthetic images and masks of chosen complexity
@@ -87,6 +91,7 @@ fn run(command: Command, global: &Global) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
         Command::Segment(args) => segment::run(&args, global),
+        Command::Export(args) => export::run(&args, global),
         Command::Calibrate(args) => calibrate::run(&args, global),
         Command::Phantom(args) => phantom::run(&args, global),
         Command::Bench(args) => bench::run(&args, global),

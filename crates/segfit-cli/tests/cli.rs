@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use support::{Lab, SmallDisk, is_root, names, refused, segfit, skipped, stderr, write_gray, write_rgb};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "demo",
     "measure",
     "predict",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 12] = [
     "train",
     "evaluate",
     "segment",
+    "export",
     "calibrate",
     "phantom",
     "bench",

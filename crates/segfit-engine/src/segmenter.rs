@@ -107,6 +107,12 @@ impl<'a> Segmenter<'a> {
         Ok(CalibrationImage { height, width, data: pad(&middle, height, width) })
     }
 
+    /// The ranges of int8, where it was calibrated.
+    #[must_use]
+    pub fn ranges(&self) -> Option<&ActivationRanges> {
+        self.ranges.as_ref()
+    }
+
     /// The weights in use.
     #[must_use]
     pub fn weights(&self) -> &Weights {
@@ -198,32 +204,8 @@ impl<'a> Segmenter<'a> {
         Ok(normalised)
     }
 
-    /// Tiles overlap by half; each pixel is the mean of its tiles, weighted by the distance to the tile's edge.
     fn run_tiles(&mut self, image: &Image) -> Result<Image> {
-        let classes = self.spec.classes;
-        let tile = self.tile;
-        let (th, tw) = (tile.min(image.height), tile.min(image.width));
-        let mut sum = Image::filled(classes, image.height, image.width, 0.0);
-        let mut weight = vec![0.0_f32; image.height * image.width];
-        for top in starts(image.height, th) {
-            for left in starts(image.width, tw) {
-                let part = self.run(&cut(image, top, left, th, tw))?;
-                for y in 0..th {
-                    for x in 0..tw {
-                        let w = edge_weight(y, th) * edge_weight(x, tw);
-                        let at = (top + y) * image.width + left + x;
-                        weight[at] += w;
-                        for c in 0..classes {
-                            sum.data[c * image.height * image.width + at] += w * part.data[(c * th + y) * tw + x];
-                        }
-                    }
-                }
-            }
-        }
-        for (i, value) in sum.data.iter_mut().enumerate() {
-            *value /= weight[i % weight.len()];
-        }
-        Ok(sum)
+        in_tiles(image, self.tile, &mut |part| self.run(part))
     }
 
     fn run(&mut self, image: &Image) -> Result<Image> {
@@ -267,8 +249,61 @@ impl<'a> Segmenter<'a> {
     }
 }
 
+/// The probability of every class in the image's size, as [`Segmenter::probabilities`] finds it, by any means: `run` gives the
+/// probabilities of a piece of the image of at most `tile` rows and columns, in the piece's size.
+///
+/// # Errors
+/// What `run` returns.
+pub fn probabilities_by(
+    image: &Image,
+    input: InputSpec,
+    tile: usize,
+    run: &mut dyn FnMut(&Image) -> Result<Image>,
+) -> Result<Image> {
+    let mut any_size = |image: &Image| match image.height <= tile && image.width <= tile {
+        true => run(image),
+        false => in_tiles(image, tile, run),
+    };
+    match input.mode {
+        InputMode::Patch => any_size(image),
+        InputMode::Resize => {
+            let small = any_size(&resize_image(image, input.size, input.size))?;
+            Ok(resize_image(&small, image.height, image.width))
+        }
+    }
+}
+
+/// Tiles overlap by half; each pixel is the mean of its tiles, weighted by the distance to the tile's edge.
+fn in_tiles(image: &Image, tile: usize, run: &mut dyn FnMut(&Image) -> Result<Image>) -> Result<Image> {
+    let (th, tw) = (tile.min(image.height), tile.min(image.width));
+    let pixels = image.height * image.width;
+    let mut sum = Image { channels: 0, height: image.height, width: image.width, data: Vec::new() };
+    let mut weight = vec![0.0_f32; pixels];
+    for top in starts(image.height, th) {
+        for left in starts(image.width, tw) {
+            let part = run(&cut(image, top, left, th, tw))?;
+            sum.channels = part.channels;
+            sum.data.resize(part.channels * pixels, 0.0);
+            for y in 0..th {
+                for x in 0..tw {
+                    let w = edge_weight(y, th) * edge_weight(x, tw);
+                    let at = (top + y) * image.width + left + x;
+                    weight[at] += w;
+                    for c in 0..part.channels {
+                        sum.data[c * pixels + at] += w * part.data[(c * th + y) * tw + x];
+                    }
+                }
+            }
+        }
+    }
+    for (i, value) in sum.data.iter_mut().enumerate() {
+        *value /= weight[i % pixels];
+    }
+    Ok(sum)
+}
+
 /// Replaces logits by probabilities that sum to 1: with f = exp or the sigmoid, p[c] = f(z[c]) / sum over k of f(z[k]).
-fn to_probabilities(values: &mut Image, loss: LossKind) {
+pub fn to_probabilities(values: &mut Image, loss: LossKind) {
     let (classes, width) = (values.channels, values.width);
     // By rows, so that threads share nothing: [row][class][column].
     let mut rows: Vec<Vec<&mut [f32]>> = (0..values.height).map(|_| Vec::with_capacity(classes)).collect();
@@ -294,7 +329,8 @@ fn log_sigmoid(z: f32) -> f32 {
 }
 
 /// The class with the largest value at each pixel, the lower one on a tie.
-fn largest(values: &Image) -> Mask {
+#[must_use]
+pub fn largest(values: &Image) -> Mask {
     let n = values.height * values.width;
     let best = |i: usize| {
         let larger = |best: usize, c: usize| if values.data[c * n + i] > values.data[best * n + i] { c } else { best };
@@ -350,6 +386,28 @@ mod tests {
     use crate::initialise::initialise;
     use segfit::network::families::{self, unet};
     use segfit::random::Stream;
+
+    #[test]
+    fn any_means_of_running_gives_what_the_segmenter_gives() {
+        let options =
+            families::Options { in_channels: 1, classes: 2, base_width: 2, depth: 1, ..families::Options::default() };
+        let spec = unet(&options).unwrap();
+        let backend = CpuBackend::detect();
+        let normalisation = Normalisation { mean: vec![0.5], std: vec![0.3] };
+        let image = noise(21, 40);
+        for mode in [InputMode::Patch, InputMode::Resize] {
+            let input = InputSpec { mode, size: 24 };
+            let make = |mode| {
+                let weights = initialise(&spec, 3).unwrap();
+                Segmenter::new(&backend, &spec, weights, normalisation.clone(), InputSpec { mode, ..input })
+                    .with_tile(16)
+            };
+            let expected = make(mode).probabilities(&image).unwrap();
+            let mut any = make(InputMode::Patch);
+            let got = probabilities_by(&image, input, 16, &mut |piece| any.probabilities(piece)).unwrap();
+            assert_eq!(got, expected, "{mode:?}");
+        }
+    }
 
     #[test]
     fn tiles_cover_everything() {

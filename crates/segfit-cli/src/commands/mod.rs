@@ -4,6 +4,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod demo;
 pub mod evaluate;
+pub mod export;
 pub mod measure;
 pub mod network;
 pub mod network_import;

@@ -4,25 +4,31 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use segfit::data::{Image, contour_overlay, read_image, write_image_png, write_mask};
+use segfit::data::{Image, LabelMap, Mask, contour_overlay, read_image, write_image_png, write_mask};
+use segfit::files::{npy, write_atomically};
 use segfit_engine::backend::Precision;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::run_folder::RunFolder;
-use segfit_engine::segmenter::{DEFAULT_TILE, Segmenter};
+use segfit_engine::segmenter::{DEFAULT_TILE, Segmenter, largest};
 use serde::Serialize;
 
 use crate::context::Global;
 use crate::failure::Interrupted;
+use crate::image_files::image_files;
 use crate::interrupt;
+use crate::onnx_model::{Choice, OnnxModel};
 use crate::precision_options::{PrecisionOptions, some_of};
 
 /// Masks for new images of any size
+///
+/// The network is that of a training, or a file that `segfit export --onnx` made of one; tract, which is built in, runs such a file, or
+/// ONNX Runtime where its shared library is named.
 ///
 /// Every image becomes DIR/<name>.png in the image's own size, with the label values of the training masks, and
 /// DIR/overlay/<name>.png, the image with the outlines of what was found.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of a finished training
+    /// Folder of a finished training, or MODEL.onnx
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Image files, or folders of them
@@ -34,6 +40,12 @@ pub struct Args {
     /// No overlays
     #[arg(long)]
     no_overlay: bool,
+    /// Also write the probability of every class: DIR/probabilities/<name>.npy, f32, [classes][rows][columns]
+    #[arg(long)]
+    probabilities: bool,
+    /// Shared library of ONNX Runtime (libonnxruntime.so) to run MODEL.onnx with; the variable ORT_DYLIB_PATH names one, too
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
     /// Largest piece of an image that is run at once, in pixels; larger images are cut into overlapping tiles
     #[arg(long, value_name = "PIXELS", default_value_t = DEFAULT_TILE)]
     tile: usize,
@@ -51,14 +63,17 @@ struct Done {
     foreground: f64,
 }
 
-const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff"];
-
 /// Runs it.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::listen()?;
+    if args.run.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        return with_onnx(args, global);
+    }
+    if args.onnxruntime.is_some() {
+        bail!("--onnxruntime is for MODEL.onnx; {} is a run, which segfit runs itself", args.run.display());
+    }
     let run = RunFolder::open(&args.run)?;
     let files = image_files(&args.images)?;
-    let names = output_names(&files, &args.out)?;
     let backend = CpuBackend::detect();
     let RunFolder { info, network, .. } = &run;
     let mut segmenter =
@@ -66,9 +81,48 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             .with_loss(info.recipe.loss)
             .with_tile(args.tile)
             .with_precision(args.precision.engine(), &calibration(args, &files, global)?)?;
-    let overlays = args.out.join("overlay");
-    let deepest = if args.no_overlay { &args.out } else { &overlays };
-    std::fs::create_dir_all(deepest).with_context(|| format!("making {}", deepest.display()))?;
+    segment_all(args, global, &files, &info.label_map, &mut |image| {
+        if !args.probabilities {
+            return Ok((segmenter.segment(image)?, None));
+        }
+        let probabilities = segmenter.probabilities(image)?;
+        Ok((largest(&probabilities), Some(probabilities)))
+    })
+}
+
+/// With a file of `segfit export`.
+fn with_onnx(args: &Args, global: &Global) -> Result<()> {
+    if args.precision.engine() != Precision::F32 || args.calibrate.is_some() {
+        bail!("--precision and --calibrate belong to `segfit export`: {} has its numbers already", args.run.display());
+    }
+    let library = args.onnxruntime.clone().or_else(|| std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
+    let choice = library.map_or(Choice::Tract, Choice::OnnxRuntime);
+    let mut model = OnnxModel::open(&args.run, &choice, args.tile)?;
+    global.detail(&format!("{} is run by {}", args.run.display(), model.program()));
+    let files = image_files(&args.images)?;
+    let labels = model.metadata.labels.clone();
+    segment_all(args, global, &files, &labels, &mut |image| {
+        let probabilities = model.probabilities(image)?;
+        Ok((largest(&probabilities), args.probabilities.then_some(probabilities)))
+    })
+}
+
+/// The mask of an image and, where they are asked for, its probabilities.
+type Segmented = (Mask, Option<Image>);
+
+fn segment_all(
+    args: &Args,
+    global: &Global,
+    files: &[PathBuf],
+    labels: &LabelMap,
+    segment: &mut dyn FnMut(&Image) -> Result<Segmented>,
+) -> Result<()> {
+    let names = output_names(files, &args.out)?;
+    let (overlays, probabilities) = (args.out.join("overlay"), args.out.join("probabilities"));
+    let folders = [(true, &args.out), (!args.no_overlay, &overlays), (args.probabilities, &probabilities)];
+    for (_, folder) in folders.iter().filter(|(wanted, _)| *wanted) {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
     let bar = global.bar(files.len(), "segment");
     let mut done = Vec::new();
     for (file, name) in files.iter().zip(&names) {
@@ -76,8 +130,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             return Err(Interrupted.into());
         }
         let image = read_image(file)?;
-        let mask = segmenter.segment(&image).with_context(|| format!("segmenting {}", file.display()))?;
-        let to = write_mask(&args.out.join(format!("{name}.png")), &mask, &info.label_map)?;
+        let (mask, values) = segment(&image).with_context(|| format!("segmenting {}", file.display()))?;
+        if let Some(values) = values {
+            let shape = [values.channels, values.height, values.width];
+            write_atomically(&probabilities.join(format!("{name}.npy")), &npy(&shape, &values.data))?;
+        }
+        let to = write_mask(&args.out.join(format!("{name}.png")), &mask, labels)?;
         if !args.no_overlay {
             let overlay = contour_overlay(&image, None, &mask);
             write_image_png(&overlays.join(format!("{name}.png")), &overlay)?;
@@ -106,30 +164,6 @@ fn calibration(args: &Args, files: &[PathBuf], global: &Global) -> Result<Vec<Im
     };
     global.note(&format!("int8: calibrated on {} of {origin}", chosen.len()));
     Ok(chosen.iter().map(|file| read_image(file)).collect::<segfit::Result<_>>()?)
-}
-
-/// The files named, and the image files of the folders named, sorted.
-fn image_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = std::fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
-        for entry in entries {
-            let file = entry?.path();
-            let ending = file.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-            if file.is_file() && ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
-                files.push(file);
-            }
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        bail!("no images found in {}; expected files ending in {}", paths[0].display(), ENDINGS.join(", "));
-    }
-    Ok(files)
 }
 
 /// One output name for each file; two images of one name would overwrite each other, and so would a mask its image.

@@ -7,5 +7,6 @@
 mod deployment;
 pub mod embedded;
 mod folded;
+pub mod onnx;
 
 pub use deployment::{Deployment, Provenance};

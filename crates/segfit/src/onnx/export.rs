@@ -6,8 +6,8 @@ use prost::Message as _;
 
 use super::Tensor;
 use super::proto::{
-    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_kind, data_type,
+    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_kind, data_type,
 };
 use crate::error::{Error, Result};
 use crate::network::{Interpolation, Layer, NetworkSpec, Op, PadMode, ParameterKind, Shapes};
@@ -16,6 +16,8 @@ use crate::network::{Interpolation, Layer, NetworkSpec, Op, PadMode, ParameterKi
 const IR_VERSION: i64 = 8;
 /// Operators of this version are written: ONNX 1.12, read by every current program.
 const OPSET: i64 = 17;
+/// Name of the input.
+pub(crate) const IMAGE: &str = "image";
 
 /// How to write a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,8 +43,8 @@ pub fn export(spec: &NetworkSpec, weights: &[Tensor], options: &ExportOptions) -
     spec.validate()?;
     let shapes = spec.smallest_shapes()?;
     let by_name: HashMap<&str, &Tensor> = weights.iter().map(|t| (t.name.as_str(), t)).collect();
-    let mut writer = Writer { spec: &spec, nodes: Vec::new(), initializers: Vec::new(), values: HashMap::new() };
-    writer.parameters(&by_name)?;
+    let mut writer = Writer::new(&spec, IMAGE);
+    writer.parameters(&by_name, false)?;
     for i in 0..spec.layers.len() {
         writer.layer(i, &shapes);
     }
@@ -76,25 +78,33 @@ pub fn export(spec: &NetworkSpec, weights: &[Tensor], options: &ExportOptions) -
         name: spec.family.clone(),
         node: writer.nodes,
         initializer: writer.initializers,
-        input: vec![info("image", dims(spec.in_channels(), options.size))],
-        output: vec![info(name, dims(spec.classes, output_size))],
+        input: vec![info(IMAGE, data_type::FLOAT, dims(spec.in_channels(), options.size))],
+        output: vec![info(name, data_type::FLOAT, dims(spec.classes, output_size))],
     };
+    Ok(model(graph, Vec::new()))
+}
+
+/// The bytes of a file with this graph; `metadata` are its properties.
+pub(crate) fn model(graph: GraphProto, metadata: Vec<StringStringEntryProto>) -> Vec<u8> {
     let model = ModelProto {
         ir_version: IR_VERSION,
         producer_name: "segfit".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+        metadata_props: metadata,
     };
-    Ok(model.encode_to_vec())
+    model.encode_to_vec()
 }
 
-fn info(name: &str, dim: Vec<DimensionProto>) -> ValueInfoProto {
-    let tensor_type = TensorTypeProto { elem_type: data_type::FLOAT, shape: Some(TensorShapeProto { dim }) };
+/// A tensor that goes in or comes out.
+pub(crate) fn info(name: &str, elem_type: i32, dim: Vec<DimensionProto>) -> ValueInfoProto {
+    let tensor_type = TensorTypeProto { elem_type, shape: Some(TensorShapeProto { dim }) };
     ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
 }
 
-fn int(name: &str, i: i64) -> AttributeProto {
+/// An attribute that is a whole number.
+pub(crate) fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { name: name.into(), kind: attribute_kind::INT, i, ..Default::default() }
 }
 
@@ -111,16 +121,23 @@ fn text(name: &str, s: &str) -> AttributeProto {
     AttributeProto { name: name.into(), kind: attribute_kind::STRING, s: s.into(), ..Default::default() }
 }
 
-struct Writer<'a> {
+/// A graph in the making.
+pub(crate) struct Writer<'a> {
     spec: &'a NetworkSpec,
-    nodes: Vec<NodeProto>,
-    initializers: Vec<TensorProto>,
+    image: &'a str,
+    pub nodes: Vec<NodeProto>,
+    pub initializers: Vec<TensorProto>,
     /// The value that holds each layer's output.
-    values: HashMap<&'a str, String>,
+    pub values: HashMap<&'a str, String>,
 }
 
 impl<'a> Writer<'a> {
-    fn node(&mut self, op: &str, name: &str, input: Vec<String>, output: &str, attribute: Vec<AttributeProto>) {
+    /// An empty graph of a network whose first layer is the value `image`.
+    pub fn new(spec: &'a NetworkSpec, image: &'a str) -> Self {
+        Self { spec, image, nodes: Vec::new(), initializers: Vec::new(), values: HashMap::new() }
+    }
+
+    pub fn node(&mut self, op: &str, name: &str, input: Vec<String>, output: &str, attribute: Vec<AttributeProto>) {
         self.nodes.push(NodeProto {
             op_type: op.into(),
             name: name.into(),
@@ -131,28 +148,32 @@ impl<'a> Writer<'a> {
         });
     }
 
-    fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
+    pub fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
         let raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.initializer(name, dims, data_type::FLOAT, raw_data)
     }
 
-    fn whole_numbers(&mut self, name: &str, values: &[i64]) -> String {
+    pub fn whole_numbers(&mut self, name: &str, values: &[i64]) -> String {
         let raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.initializer(name, &[values.len()], data_type::INT64, raw_data)
     }
 
-    fn initializer(&mut self, name: &str, dims: &[usize], data_type: i32, raw_data: Vec<u8>) -> String {
+    pub fn initializer(&mut self, name: &str, dims: &[usize], data_type: i32, raw_data: Vec<u8>) -> String {
         let dims = dims.iter().map(|&n| n as i64).collect();
         self.initializers.push(TensorProto { name: name.into(), dims, data_type, raw_data, ..Default::default() });
         name.into()
     }
 
-    /// All parameters of the network, in its order.
-    fn parameters(&mut self, weights: &HashMap<&str, &Tensor>) -> Result<()> {
+    /// All parameters of the network, in its order; weights of convolutions as 16 bit floats where `half`.
+    pub fn parameters(&mut self, weights: &HashMap<&str, &Tensor>, half: bool) -> Result<()> {
         for parameter in self.spec.parameters()? {
             let wrong = |got: String| Error::Network {
                 layer: self.spec.layers[parameter.layer].name.clone(),
                 reason: format!("its parameter {} must be of shape {:?}, {got}", parameter.name, parameter.shape),
+            };
+            let wrong_value = |value: f32| Error::Network {
+                layer: self.spec.layers[parameter.layer].name.clone(),
+                reason: format!("its parameter {} holds {value}, which does not fit 16 bits", parameter.name),
             };
             let tensor = weights.get(parameter.name.as_str()).ok_or_else(|| wrong("it is missing".into()))?;
             if tensor.shape != parameter.shape || tensor.values.len() != parameter.len() {
@@ -162,16 +183,32 @@ impl<'a> Writer<'a> {
             let per_channel = parameter.kind == ParameterKind::Slope
                 || matches!(self.spec.layers[parameter.layer].op, Op::GroupNorm { .. });
             let dims = if per_channel { vec![parameter.shape[0], 1, 1] } else { parameter.shape.clone() };
-            self.floats(&parameter.name, &dims, &tensor.values);
+            if half && parameter.kind == ParameterKind::Weight {
+                self.halves(&parameter.name, &dims, &tensor.values).map_err(wrong_value)?;
+            } else {
+                self.floats(&parameter.name, &dims, &tensor.values);
+            }
         }
         Ok(())
     }
 
-    fn layer(&mut self, i: usize, shapes: &Shapes) {
+    /// A constant stored in 16 bits and used in 32; the value that does not fit is the error.
+    fn halves(&mut self, name: &str, dims: &[usize], values: &[f32]) -> std::result::Result<(), f32> {
+        let mut raw_data = Vec::with_capacity(2 * values.len());
+        for &value in values {
+            raw_data.extend(half(value).ok_or(value)?.to_le_bytes());
+        }
+        let stored = self.initializer(&format!("{name}/half"), dims, data_type::FLOAT16, raw_data);
+        self.node("Cast", &format!("{name}/cast"), vec![stored], name, vec![int("to", data_type::FLOAT.into())]);
+        Ok(())
+    }
+
+    /// The nodes of a layer, all earlier ones being there.
+    pub fn layer(&mut self, i: usize, shapes: &Shapes) {
         let layer: &'a Layer = &self.spec.layers[i];
         let inputs: Vec<String> = layer.inputs.iter().map(|n| self.values[n.as_str()].clone()).collect();
         let value = match &layer.op {
-            Op::Input { .. } => "image".into(),
+            Op::Input { .. } => self.image.into(),
             Op::Dropout { .. } => inputs[0].clone(),
             Op::Concat | Op::Add if inputs.len() == 1 => inputs[0].clone(),
             op => {
@@ -260,6 +297,23 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// The nearest 16 bit float (IEEE 754 binary16, ties to even); `None` where it would be infinite or is no number.
+fn half(value: f32) -> Option<u16> {
+    let bits = value.to_bits();
+    let sign = (bits >> 16) as u16 & 0x8000;
+    let magnitude = f32::from_bits(bits & 0x7fff_ffff);
+    if magnitude.is_nan() || magnitude >= 65520.0 {
+        return None;
+    }
+    // Below 2^-14 halves are multiples of 2^-24; adding and taking away 0.5 rounds to these, as an f32 in [0.5, 1) has 2^-24 steps.
+    if magnitude < 6.103_515_6e-5 {
+        return Some(sign | ((magnitude + 0.5).to_bits() - 0.5_f32.to_bits()) as u16);
+    }
+    let magnitude = magnitude.to_bits();
+    let rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+    Some(sign | ((rounded - (112 << 23)) >> 13) as u16)
+}
+
 /// The same padding on both sides, as ONNX writes it: before of all axes, then after.
 fn twice(padding: [usize; 2]) -> [usize; 4] {
     [padding[0], padding[1], padding[0], padding[1]]
@@ -326,5 +380,24 @@ fn plain(op: &Op, inputs: usize) -> (&'static str, Vec<AttributeProto>) {
         Op::Add => ("Add", vec![]),
         Op::Mul => ("Mul", vec![]),
         _ => unreachable!("every other layer is written by Writer::compute"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half;
+
+    #[test]
+    fn halves_by_hand() {
+        let known = [(0.0, 0x0000), (-0.0, 0x8000), (1.0, 0x3c00), (-2.0, 0xc000), (65504.0, 0x7bff), (0.1, 0x2e66)];
+        for (value, bits) in known {
+            assert_eq!(half(value), Some(bits), "{value}");
+        }
+        // Ties go to the even one: 1 + 2^-11 down to 1, 1 + 3 * 2^-11 up; so do subnormals.
+        assert_eq!(half(1.0 + 0.000_488_281_25), Some(0x3c00));
+        assert_eq!(half(1.0 + 3.0 * 0.000_488_281_25), Some(0x3c02));
+        let unit = 2.0_f32.powi(-24);
+        assert_eq!([0.5, 0.75, 1.0, 1.5, 1023.0, 1023.5].map(|n| half(n * unit)), [0, 1, 1, 2, 1023, 1024].map(Some));
+        assert_eq!([65519.0, 65520.0, f32::INFINITY, f32::NAN].map(half), [Some(0x7bff), None, None, None]);
     }
 }

@@ -6,12 +6,12 @@
 
 mod constant;
 mod draft;
-mod export;
+pub(crate) mod export;
 mod fold;
 mod names;
 mod node;
 mod operators;
-mod proto;
+pub(crate) mod proto;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -119,7 +119,8 @@ pub fn import_bytes(path: &Path, bytes: &[u8], options: &ImportOptions) -> Resul
     Ok(Imported { spec: found.spec, weights, notes: found.notes, opset })
 }
 
-fn decode(path: &Path, bytes: &[u8]) -> Result<ModelProto> {
+/// A file's messages.
+pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<ModelProto> {
     let wrong = |reason: String| Error::Decode { path: path.into(), format: "ONNX".into(), reason };
     let model = ModelProto::decode(bytes).map_err(|e| wrong(e.to_string()))?;
     if model.graph.is_none() || model.ir_version == 0 {

@@ -1,0 +1,153 @@
+//! `segfit export`: a trained network as files that other programs run.
+
+mod onnx;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use segfit::data::{Image, read_image};
+use segfit::export::Deployment;
+use segfit_engine::cpu::CpuBackend;
+use segfit_engine::deploy;
+use segfit_engine::run_folder::RunFolder;
+use serde::Serialize;
+
+use crate::context::Global;
+use crate::image_files::image_files;
+use crate::precision_options::some_of;
+use crate::together::make_folder;
+use crate::units::bytes;
+
+/// A trained network as files that other programs run
+///
+/// Writes the network as it is deployed: batch norms folded into convolutions where possible, auxiliary heads left out. Every file
+/// says where it comes from: classes, input, normalisation, data set, measured Dice.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    segfit export RUN --onnx --check\n  \
+    segfit export RUN --onnx --precision int8 --calibrate IMAGES\n  \
+    segfit segment RUN/export/model.onnx IMAGES --out DIR")]
+pub struct Args {
+    /// Folder of a finished training
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    #[command(flatten)]
+    formats: Formats,
+    /// Where the files go [default: RUN/export]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Load what was written with the program that will run it and compare; fails where f32 probabilities differ by more than 1e-4
+    #[arg(long)]
+    check: bool,
+    /// For int8: images to calibrate on, best those of the training; up to 16 of them are used
+    #[arg(long, value_name = "DIR")]
+    calibrate: Option<PathBuf>,
+    #[command(flatten)]
+    onnx: onnx::OnnxOptions,
+}
+
+/// What to write
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct Formats {
+    /// Every format
+    #[arg(long)]
+    all: bool,
+    /// ONNX: an image of any size in, probabilities out (docs/export.md)
+    #[arg(long = "onnx")]
+    to_onnx: bool,
+}
+
+/// What every format is written from.
+struct Work<'a> {
+    args: &'a Args,
+    global: &'a Global,
+    backend: CpuBackend,
+    run: RunFolder,
+    deployment: Deployment,
+    /// What int8 was calibrated on.
+    calibration: Vec<Image>,
+    folder: PathBuf,
+}
+
+/// A file or folder that was written.
+#[derive(Serialize)]
+struct Written {
+    format: &'static str,
+    path: PathBuf,
+    bytes: u64,
+    /// What the comparison found, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
+}
+
+/// A comparison with the engine.
+#[derive(Serialize)]
+struct Check {
+    /// The program that ran the file.
+    program: String,
+    /// Of probabilities, or of labels the share of pixels.
+    largest_difference: f32,
+    /// Sizes of the images compared, rows and columns.
+    sizes: Vec<[usize; 2]>,
+}
+
+/// Runs it.
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    let run = RunFolder::open(&args.run)?;
+    let backend = CpuBackend::detect();
+    let calibration = calibration(args, global)?;
+    let ranges = match calibration.is_empty() {
+        true => None,
+        false => Some(deploy::calibrate(&run, &backend, &calibration)?),
+    };
+    let deployment = deploy::deployment(&run, ranges)?;
+    let folder = args.out.clone().unwrap_or_else(|| args.run.join("export"));
+    make_folder(&folder)?;
+    let work = Work { args, global, backend, run, deployment, calibration, folder };
+    type Write = fn(&Work<'_>) -> Result<Vec<Written>>;
+    let formats: [(bool, Write); 1] = [(args.formats.to_onnx, onnx::write)];
+    let mut written = Vec::new();
+    for (_, write) in formats.iter().filter(|(asked, _)| *asked || args.formats.all) {
+        written.extend(write(&work)?);
+    }
+    let lines: Vec<String> = written.iter().map(Written::line).collect();
+    global.print(&serde_json::json!({ "files": written }), &lines.join("\n"))
+}
+
+impl Written {
+    fn file(format: &'static str, path: &Path, check: Option<Check>) -> Result<Self> {
+        let found = std::fs::metadata(path).map_err(|source| segfit::Error::Io { path: path.into(), source })?;
+        Ok(Self { format, path: path.into(), bytes: found.len(), check })
+    }
+
+    fn line(&self) -> String {
+        let mut line = format!("{} ({})", self.path.display(), bytes(self.bytes));
+        if let Some(check) = &self.check {
+            let sizes: Vec<String> = check.sizes.iter().map(|[h, w]| format!("{h}x{w}")).collect();
+            let (program, difference) = (&check.program, check.largest_difference);
+            line += &format!("\n  {program}: largest difference from segfit {difference:.1e} on {}", sizes.join(", "));
+        }
+        line
+    }
+}
+
+/// Images for int8, none for other precisions.
+fn calibration(args: &Args, global: &Global) -> Result<Vec<Image>> {
+    let wrong = |expected: &str, got: &str| segfit::Error::Content {
+        path: args.run.clone(),
+        expected: expected.into(),
+        got: got.into(),
+        hint: "`--precision int8` needs `--calibrate DIR`, a folder of images, best the training's".into(),
+    };
+    match (args.onnx.is_int8(), &args.calibrate) {
+        (false, None) => Ok(Vec::new()),
+        (false, Some(_)) => Err(wrong("--calibrate with --precision int8 only", "another precision").into()),
+        (true, None) => Err(wrong("images to calibrate int8 on", "none").into()),
+        (true, Some(folder)) => {
+            let files = some_of(&image_files(std::slice::from_ref(folder))?);
+            global.note(&format!("int8: calibrated on {} of {}", files.len(), folder.display()));
+            Ok(files.iter().map(|file| read_image(file)).collect::<segfit::Result<_>>()?)
+        }
+    }
+}
