@@ -57,6 +57,31 @@ fn every_form_of_the_file_is_what_it_says() {
 }
 
 #[test]
+fn source_text_is_written_checked_and_refused_with_a_reason() {
+    let lab = trained("unet", &["--patch"]);
+    let report = lab.json(&["export", "run", "--c", "--image-size", "21x40", "--calibrate", "data/images", "--check"]);
+    let files = report["files"].as_array().unwrap();
+    let expected = ["segfit_model.h", "segfit_model.rs", "segfit_model_int8.h", "segfit_model_int8.rs"];
+    assert_eq!(names(&lab.path("run/export")), expected);
+    assert_eq!(files.len(), 4);
+    // Without a C compiler there is a note instead.
+    if let Some(difference) = files[0]["check"]["largest_difference"].as_f64() {
+        assert!(difference <= 1e-4, "{report}");
+    }
+    let ram = |k: usize| files[k]["footprint"]["ram_bytes"].as_u64().unwrap();
+    assert!(ram(2) * 3 < ram(0) && ram(0) == ram(1), "{report}");
+    let text = std::fs::read_to_string(lab.path("run/export/segfit_model.h")).unwrap();
+    assert!(text.contains("#define SEGFIT_ROWS 21") && text.contains("1 x 21 x 40"));
+    lab.json(&["export", "run", "--c", "--out", "plain"]);
+    assert_eq!(names(&lab.path("plain")), expected[..2], "without images there is no int8");
+    refused(&lab.run(&["export", "run", "--c", "--most-weights", "10"]), &["at most 10 weights"]);
+    refused(&lab.run(&["export", "run", "--c", "--image-size", "0x4"]), &["--image-size", "96x128"]);
+    let all = lab.run(&["export", "run", "--all", "--most-weights", "10", "--out", "all"]);
+    assert!(all.status.success() && stderr(&all).contains("not written in C"), "{}", stderr(&all));
+    assert_eq!(names(&lab.path("all")), ["model.onnx"]);
+}
+
+#[test]
 fn a_file_segments_as_its_run_does() {
     for more in [&["--patch"][..], &[]] {
         let lab = trained("unet", more);

@@ -18,16 +18,15 @@ use std::time::Instant;
 
 use segfit::data::{Dataset, Image, Mask, Options, Sample, resize_image};
 use segfit::evaluate::dice;
+use segfit::export::Deployment;
 use segfit::export::embedded::{EmbeddedOptions, write};
-use segfit::export::{Deployment, Provenance};
-use segfit::onnx::Tensor;
 use segfit::recipe::{InputMode, InputSpec};
-use segfit_engine::backend::{Backend as _, CalibrationImage, Precision};
+use segfit_engine::backend::Precision;
 use segfit_engine::cpu::CpuBackend;
+use segfit_engine::deploy;
 use segfit_engine::material::Material;
 use segfit_engine::run_folder::RunFolder;
 use segfit_engine::segmenter::Segmenter;
-use segfit_engine::state::ParameterLayout;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -67,37 +66,9 @@ impl Subject {
         let Material { train, test, .. } = Material::prepare(&dataset, &run.info.recipe.input)?;
         let count = train.len().min(16);
         let calibration: Vec<Image> = (0..count).map(|i| train[i * train.len() / count].image.clone()).collect();
-        let weights = run.weights()?;
-        let normalised = calibration.iter().cloned().map(|mut image| {
-            run.info.normalisation.apply(&mut image);
-            CalibrationImage { height: image.height, width: image.width, data: image.data }
-        });
-        let ranges = backend.calibrate(&run.network, &weights, &normalised.collect::<Vec<_>>())?.ranges;
-        let layout = ParameterLayout::new(&run.network)?;
-        let tensors = layout.parameters.iter().zip(&layout.ranges).map(|(p, range)| {
-            let from = if p.kind.is_trained() { &weights.trained } else { &weights.running };
-            Tensor { name: p.name.clone(), shape: p.shape.clone(), values: from[range.clone()].to_vec() }
-        });
-        let info = &run.info;
-        let deployment = Deployment {
-            network: run.network.clone(),
-            weights: tensors.collect(),
-            normalisation: info.normalisation.clone(),
-            input: info.recipe.input,
-            loss: info.recipe.loss,
-            labels: info.label_map.clone(),
-            provenance: Provenance {
-                version: info.version.clone(),
-                run: info.id.clone(),
-                dataset: info.dataset.clone(),
-                fingerprint: info.fingerprint.clone(),
-                dice: None,
-                test_images: None,
-                plan: None,
-            },
-            ranges: Some(ranges),
-        };
-        Ok(Self { backend, deployment: deployment.checked()?, run, calibration, test })
+        let ranges = deploy::calibrate(&run, &backend, &calibration)?;
+        let deployment = deploy::deployment(&run, Some(ranges))?;
+        Ok(Self { backend, deployment, run, calibration, test })
     }
 
     fn options(&self, rows: &str, columns: &str) -> Result<EmbeddedOptions> {

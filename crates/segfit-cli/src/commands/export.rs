@@ -1,5 +1,6 @@
 //! `segfit export`: a trained network as files that other programs run.
 
+mod c;
 mod onnx;
 mod torch;
 
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use segfit::data::{Image, read_image};
 use segfit::export::Deployment;
+use segfit::export::embedded::Footprint;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::deploy;
 use segfit_engine::run_folder::RunFolder;
@@ -27,6 +29,7 @@ use crate::units::bytes;
 #[command(after_help = "Examples:\n  \
     segfit export RUN --onnx --check\n  \
     segfit export RUN --onnx --precision int8 --calibrate IMAGES\n  \
+    segfit export RUN --c --calibrate IMAGES --image-size 96x128\n  \
     segfit segment RUN/export/model.onnx IMAGES --out DIR")]
 pub struct Args {
     /// Folder of a finished training
@@ -47,6 +50,7 @@ pub struct Args {
     onnx: onnx::OnnxOptions,
     #[command(flatten)]
     publication: torch::PublicationOptions,
+    c: c::COptions,
 }
 
 /// What to write
@@ -68,6 +72,9 @@ struct Formats {
     /// A MONAI bundle
     #[arg(long)]
     monai: bool,
+    /// C99 headers and Rust modules for microcontrollers: a small network for one image size (docs/export_c.md)
+    #[arg(long = "c")]
+    to_c: bool,
 }
 
 /// What every format is written from.
@@ -88,6 +95,9 @@ struct Written {
     format: &'static str,
     path: PathBuf,
     bytes: u64,
+    /// What source text needs on a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    footprint: Option<Footprint>,
     /// What the comparison found, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
@@ -118,11 +128,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     make_folder(&folder)?;
     let work = Work { args, global, backend, run, deployment, calibration, folder };
     type Write = fn(&Work<'_>) -> Result<Vec<Written>>;
-    let formats: [(bool, Write); 4] = [
+    let formats: [(bool, Write); 5] = [
         (args.formats.to_onnx, onnx::write),
         (args.formats.pytorch, torch::pytorch),
         (args.formats.bioimageio, torch::bioimageio),
         (args.formats.monai, torch::monai),
+        (args.formats.to_c, c::write),
     ];
     let mut written = Vec::new();
     for (_, write) in formats.iter().filter(|(asked, _)| *asked || args.formats.all) {
@@ -135,7 +146,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 impl Written {
     fn file(format: &'static str, path: &Path, check: Option<Check>) -> Result<Self> {
         let found = std::fs::metadata(path).map_err(|source| segfit::Error::Io { path: path.into(), source })?;
-        Ok(Self { format, path: path.into(), bytes: found.len(), check })
+        Ok(Self { format, path: path.into(), bytes: found.len(), footprint: None, check })
     }
 
     /// A folder, with the bytes of all its files.
@@ -160,6 +171,9 @@ impl Written {
 
     fn line(&self) -> String {
         let mut line = format!("{} ({})", self.path.display(), bytes(self.bytes));
+        if let Some(Footprint { flash_bytes, ram_bytes }) = self.footprint {
+            line += &format!("\n  on the device: {} of constants, {} of RAM", bytes(flash_bytes), bytes(ram_bytes));
+        }
         if let Some(check) = &self.check {
             let sizes: Vec<String> = check.sizes.iter().map(|[h, w]| format!("{h}x{w}")).collect();
             let (program, difference) = (&check.program, check.largest_difference);
@@ -177,9 +191,12 @@ fn calibration(args: &Args, global: &Global) -> Result<Vec<Image>> {
         got: got.into(),
         hint: "`--precision int8` needs `--calibrate DIR`, a folder of images, best the training's".into(),
     };
-    match (args.onnx.is_int8(), &args.calibrate) {
+    // Source text has an int8 form wherever there are images to calibrate on.
+    let has_int8 = args.onnx.is_int8() || args.formats.to_c || args.formats.all;
+    match (has_int8, &args.calibrate) {
+        (true, None) if !args.onnx.is_int8() => Ok(Vec::new()),
         (false, None) => Ok(Vec::new()),
-        (false, Some(_)) => Err(wrong("--calibrate with --precision int8 only", "another precision").into()),
+        (false, Some(_)) => Err(wrong("--calibrate with --precision int8 or --c only", "another precision").into()),
         (true, None) => Err(wrong("images to calibrate int8 on", "none").into()),
         (true, Some(folder)) => {
             let files = some_of(&image_files(std::slice::from_ref(folder))?);

@@ -17,6 +17,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::Deployment;
 use crate::cost;
 use crate::error::{Error, Result};
@@ -63,7 +65,7 @@ impl EmbeddedOptions {
 }
 
 /// Memory that the network needs on the device, without the code and without the image and the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Footprint {
     /// Bytes of constants: weights, scales, tables.
     pub flash_bytes: u64,
