@@ -1,6 +1,6 @@
 """Exported ONNX files in the programs that run them, compared with segfit's engine.
 
-    python onnx_check.py SEGFIT --work DIR [--data DATA] [--only families|int8]
+    python onnx_check.py SEGFIT --work DIR [--data DATA] [--only families|int8] [--out FILE]
 
 SEGFIT is the program; `pip install onnx onnxruntime numpy pillow`. What is made lies in DIR and is not made again.
 
@@ -165,7 +165,7 @@ def int8_row(program, work, data, name):
     return row
 
 
-def report(work):
+def report(work, out):
     rows = json.loads((work / "families.json").read_text()) if (work / "families.json").exists() else []
     sets = json.loads((work / "int8.json").read_text()) if (work / "int8.json").exists() else []
     text = ["# Exported ONNX files", "",
@@ -196,7 +196,7 @@ def report(work):
             text.append(f"| {r['set']} | {r['images']} | {r['engine f32']:.4f} | {r['ONNX Runtime f32']:.4f} | {r['ONNX Runtime int8']:.4f} | "
                         f"{difference:+.4f} | {r['bytes'][0]:,} | {r['bytes'][1]:,} |")
         text.append("")
-    (HERE / "onnx.md").write_text("\n".join(text))
+    out.write_text("\n".join(text))
     bad = [r for r in rows if max(r["ONNX Runtime"], r["tract"], r["batch"]) > LIMIT or r["labels"] > 0]
     bad += [r for r in sets if abs(r["ONNX Runtime int8"] - r["engine f32"]) > DICE_LIMIT]
     return bad
@@ -208,6 +208,7 @@ def main():
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--only", choices=["families", "int8"])
+    parser.add_argument("--out", type=Path, default=HERE / "onnx.md")
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -220,7 +221,7 @@ def main():
         else:
             rows = [int8_row(options.segfit, work, options.data, name) for name in SETS]
             (work / "int8.json").write_text(json.dumps(rows))
-    bad = report(work)
+    bad = report(work, options.out)
     for row in bad:
         print("beyond the limit:", row)
     sys.exit(bool(bad))
