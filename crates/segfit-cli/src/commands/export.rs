@@ -50,6 +50,7 @@ pub struct Args {
     onnx: onnx::OnnxOptions,
     #[command(flatten)]
     publication: torch::PublicationOptions,
+    #[command(flatten)]
     c: c::COptions,
 }
 

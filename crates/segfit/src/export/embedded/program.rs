@@ -8,6 +8,7 @@ use crate::network::{Geometry, Op, Window};
 
 /// An argument of a kernel.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a program has a few hundred arguments and is written down at once")]
 pub enum Arg {
     /// A place in the arena, in elements.
     Tensor(usize),
