@@ -9,6 +9,8 @@
 //! first IMAGES test images, resized to ROWS x COLUMNS, and prints a line of JSON: largest difference of
 //! probabilities, mean Dice in float and in int8, and bytes on the device. It needs gcc.
 
+#![allow(clippy::print_stdout, reason = "the figures are the result")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;

@@ -1,5 +1,7 @@
 //! Networks exported as C and Rust source text, compiled and held against the engine.
 
+#![expect(clippy::print_stdout, reason = "skipped tests and measured differences are told")]
+
 mod source;
 
 use segfit::export::embedded::{EmbeddedOptions, Language, Numbers, source};
@@ -59,7 +61,7 @@ fn small(name: &str, options: Options) -> NetworkSpec {
 /// A narrow network of a family at its published form.
 fn narrow(which: usize) -> NetworkSpec {
     let family = &FAMILIES[which];
-    let (channels, classes) = if which % 2 == 0 { (3, 2) } else { (1, 3) };
+    let (channels, classes) = if which.is_multiple_of(2) { (3, 2) } else { (1, 3) };
     let options = Options { base_width: 4, depth: 2, growth: None, ..family.options(channels, classes) };
     family.build(&options).unwrap()
 }
@@ -67,7 +69,7 @@ fn narrow(which: usize) -> NetworkSpec {
 #[test]
 fn every_family_compiled_by_gcc_is_the_engines() {
     for (which, family) in FAMILIES.iter().enumerate() {
-        let size = if which % 2 == 0 { (37, 29) } else { (24, 40) };
+        let size = if which.is_multiple_of(2) { (37, 29) } else { (24, 40) };
         compare(family.name, &Subject::new(&narrow(which), 5).calibrated(size), Compiler::Gcc, size);
     }
 }
@@ -75,7 +77,7 @@ fn every_family_compiled_by_gcc_is_the_engines() {
 #[test]
 fn every_family_compiled_by_rustc_is_the_engines() {
     for (which, family) in FAMILIES.iter().enumerate() {
-        let size = if which % 2 == 0 { (24, 40) } else { (37, 29) };
+        let size = if which.is_multiple_of(2) { (24, 40) } else { (37, 29) };
         compare(family.name, &Subject::new(&narrow(which), 6).calibrated(size), Compiler::Rustc, size);
     }
 }
