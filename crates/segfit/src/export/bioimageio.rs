@@ -188,6 +188,8 @@ fn description(deployment: &Deployment, publication: &Publication, onnx: Option<
     if pixels != PixelType::Float32 {
         let gain = 1.0 / f64::from(pixels.largest());
         steps.push(json!({"id": "scale_linear", "kwargs": {"gain": gain, "offset": 0.0}}));
+        // Without this the last step of a description is a cast to the type of the image.
+        steps.push(json!({"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}));
     }
     let mut weights = json!({"pytorch_state_dict": {
         "source": "weights.pt",
