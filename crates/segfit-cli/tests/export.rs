@@ -47,6 +47,11 @@ fn every_form_of_the_file_is_what_it_says() {
     let int8 = check(&["--precision", "int8", "--calibrate", "data/images"]);
     assert!(difference(&int8) > 0.0 && difference(&int8) < 0.2, "{int8}");
     let written = names(&lab.path("run/export"));
+    let info = std::fs::read_to_string(lab.path("run/run.json")).unwrap();
+    let sigmoids = info.replace("\"cross_entropy_dice\"", "\"binary_dice\"");
+    assert_ne!(info, sigmoids);
+    std::fs::write(lab.path("run/run.json"), sigmoids).unwrap();
+    assert!(difference(&check(&["--out", "sigmoids"])) <= 1e-4, "normalised sigmoids");
     let expected = ["f16", "int8", "labels", "logits", "mask", "raw"].map(|form| format!("model.{form}.onnx"));
     assert_eq!(written, expected);
 }

@@ -6,9 +6,8 @@ mod torch;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use segfit::data::read_image;
+use segfit::data::{Image, read_image};
 use segfit::export::Deployment;
-use segfit_engine::backend::ActivationRanges;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::deploy;
 use segfit_engine::run_folder::RunFolder;
@@ -78,6 +77,8 @@ struct Work<'a> {
     backend: CpuBackend,
     run: RunFolder,
     deployment: Deployment,
+    /// What int8 was calibrated on.
+    calibration: Vec<Image>,
     folder: PathBuf,
 }
 
@@ -107,11 +108,15 @@ struct Check {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let run = RunFolder::open(&args.run)?;
     let backend = CpuBackend::detect();
-    let ranges = ranges(args, &run, &backend, global)?;
+    let calibration = calibration(args, global)?;
+    let ranges = match calibration.is_empty() {
+        true => None,
+        false => Some(deploy::calibrate(&run, &backend, &calibration)?),
+    };
     let deployment = deploy::deployment(&run, ranges)?;
     let folder = args.out.clone().unwrap_or_else(|| args.run.join("export"));
     make_folder(&folder)?;
-    let work = Work { args, global, backend, run, deployment, folder };
+    let work = Work { args, global, backend, run, deployment, calibration, folder };
     type Write = fn(&Work<'_>) -> Result<Vec<Written>>;
     let formats: [(bool, Write); 4] = [
         (args.formats.to_onnx, onnx::write),
@@ -164,24 +169,22 @@ impl Written {
     }
 }
 
-/// The ranges of int8, where they are needed.
-fn ranges(args: &Args, run: &RunFolder, backend: &CpuBackend, global: &Global) -> Result<Option<ActivationRanges>> {
-    let hint = "`--calibrate DIR` names a folder of images, best the training's; `--precision int8` is what needs them";
+/// Images for int8, none for other precisions.
+fn calibration(args: &Args, global: &Global) -> Result<Vec<Image>> {
     let wrong = |expected: &str, got: &str| segfit::Error::Content {
         path: args.run.clone(),
         expected: expected.into(),
         got: got.into(),
-        hint: hint.into(),
+        hint: "`--precision int8` needs `--calibrate DIR`, a folder of images, best the training's".into(),
     };
     match (args.onnx.is_int8(), &args.calibrate) {
-        (false, None) => Ok(None),
+        (false, None) => Ok(Vec::new()),
         (false, Some(_)) => Err(wrong("--calibrate with --precision int8 only", "another precision").into()),
         (true, None) => Err(wrong("images to calibrate int8 on", "none").into()),
         (true, Some(folder)) => {
             let files = some_of(&image_files(std::slice::from_ref(folder))?);
             global.note(&format!("int8: calibrated on {} of {}", files.len(), folder.display()));
-            let images = files.iter().map(|file| read_image(file)).collect::<segfit::Result<Vec<_>>>()?;
-            Ok(Some(deploy::calibrate(run, backend, &images)?))
+            Ok(files.iter().map(|file| read_image(file)).collect::<segfit::Result<_>>()?)
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use segfit::data::Image;
+use segfit::data::{Image, resize_image};
 use segfit::export::onnx::{self, Numbers, Options, Output};
 use segfit::random::Stream;
 use segfit::recipe::{InputMode, InputSpec};
@@ -108,9 +108,11 @@ pub fn write(work: &Work<'_>) -> Result<Vec<Written>> {
 }
 
 fn check(work: &Work<'_>, path: &Path) -> Result<Check> {
-    let choice = options_choice(&work.args.onnx);
-    let most = SIZES.iter().flatten().copied().max().unwrap_or(0);
-    let mut model = OnnxModel::open(path, &choice, most)?;
+    let images = compared(work);
+    let most = images.iter().map(|i| i.height.max(i.width)).max().unwrap_or(1);
+    let options = &work.args.onnx;
+    let mut model =
+        OnnxModel::open(path, &options.onnxruntime.clone().map_or(Choice::Tract, Choice::OnnxRuntime), most)?;
     model.metadata.input.mode = InputMode::Patch;
     let info = &work.run.info;
     let input = InputSpec { mode: InputMode::Patch, ..info.recipe.input };
@@ -119,27 +121,32 @@ fn check(work: &Work<'_>, path: &Path) -> Result<Check> {
             .with_loss(info.recipe.loss)
             .with_tile(most);
     let mut worst = 0.0_f32;
-    for (i, [height, width]) in SIZES.into_iter().enumerate() {
-        let image = random_image(work, i as u64, height, width);
-        let expected = engine.probabilities(&image)?;
-        let found = model.probabilities(&image)?;
-        worst = worst.max(difference(work.args.onnx.options().output, &expected, &found));
+    for image in &images {
+        let (expected, found) = (engine.probabilities(image)?, model.probabilities(image)?);
+        worst = worst.max(difference(options.options().output, &expected, &found));
     }
     let program = model.program().to_string();
-    if work.args.onnx.precision == PrecisionName::F32 && worst > TOLERANCE {
+    if options.precision == PrecisionName::F32 && worst > TOLERANCE {
         bail!("{} differs in {program} by {worst:.1e} from segfit, more than {TOLERANCE:.0e}", path.display());
     }
-    Ok(Check { program, largest_difference: worst, sizes: SIZES.to_vec() })
+    let sizes = images.iter().map(|i| [i.height, i.width]).collect();
+    Ok(Check { program, largest_difference: worst, sizes })
 }
 
-fn options_choice(options: &OnnxOptions) -> Choice {
-    options.onnxruntime.clone().map_or(Choice::Tract, Choice::OnnxRuntime)
-}
-
-fn random_image(work: &Work<'_>, index: u64, height: usize, width: usize) -> Image {
+/// Random images; for int8, whose ranges do not hold for noise, some of those that it was calibrated on, as the network sees them.
+fn compared(work: &Work<'_>) -> Vec<Image> {
+    if work.args.onnx.is_int8() {
+        let InputSpec { mode, size } = work.run.info.recipe.input;
+        let seen =
+            |image: &Image| if mode == InputMode::Resize { resize_image(image, size, size) } else { image.clone() };
+        return work.calibration.iter().take(SIZES.len()).map(seen).collect();
+    }
     let channels = work.run.network.in_channels();
-    let mut stream = Stream::new(&[work.global.seed, index]);
-    Image { channels, height, width, data: (0..channels * height * width).map(|_| stream.unit()).collect() }
+    let random = |(i, [height, width]): (usize, [usize; 2])| {
+        let mut stream = Stream::new(&[work.global.seed, i as u64]);
+        Image { channels, height, width, data: (0..channels * height * width).map(|_| stream.unit()).collect() }
+    };
+    SIZES.into_iter().enumerate().map(random).collect()
 }
 
 /// The largest difference of probabilities; of labels the share of pixels that differ though no two classes (or the threshold) are
