@@ -6,7 +6,7 @@ use segfit_engine::segmenter::Segmenter;
 
 use super::{Work, Written};
 
-/// What a package says of its authors and images
+// What a package says of its authors and images. (A doc comment would become the help of the whole command.)
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "bioimage.io and MONAI")]
 pub struct PublicationOptions {
