@@ -78,7 +78,7 @@ fn source_text_is_written_checked_and_refused_with_a_reason() {
     refused(&lab.run(&["export", "run", "--c", "--image-size", "0x4"]), &["--image-size", "96x128"]);
     let all = lab.run(&["export", "run", "--all", "--most-weights", "10", "--out", "all"]);
     assert!(all.status.success() && stderr(&all).contains("not written in C"), "{}", stderr(&all));
-    assert_eq!(names(&lab.path("all")), ["model.onnx"]);
+    assert_eq!(names(&lab.path("all")), ["bioimageio", "bioimageio.zip", "model.onnx", "monai", "pytorch"]);
 }
 
 #[test]

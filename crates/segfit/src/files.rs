@@ -46,7 +46,7 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(Error::io(folder))
+    tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(Error::io(path))
 }
 
 fn put_in_place(file: NamedTempFile, path: &Path) -> Result<()> {

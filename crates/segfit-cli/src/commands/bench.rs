@@ -117,6 +117,10 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 
 /// `--table`.
 fn measure_table(args: &Args, path: &Path, global: &Global) -> Result<()> {
+    // Minutes of measuring must not end at a folder that is not there.
+    if path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        return Err(segfit::Error::Io { path: path.into(), source: std::io::ErrorKind::NotFound.into() }.into());
+    }
     let depths = if args.network_file.is_some() { args.depth..=args.depth } else { 1..=args.depth };
     let full = depths.map(|depth| network(args, depth)).collect::<Result<Vec<_>>>()?;
     let wanted = Wanted {

@@ -122,7 +122,7 @@ struct BudgetOptions {
 
 /// What is left to the planner.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Channels (groups are named as in `segfit network show`; * and ? as in file names)")]
+#[command(next_help_heading = "Channels (names as in `segfit network show`, * and ? as in file names)")]
 struct FreedomOptions {
     /// Exactly this many channels in some groups, for example 'enc1=16,head*=8'
     #[arg(long, value_name = "GROUP=N,...", value_delimiter = ',', value_parser = width_of)]

@@ -27,7 +27,11 @@ fn a_state_dict_becomes_a_run_that_every_command_takes() {
         std::fs::read(lab.path("back/weights.safetensors")).unwrap()
     );
     lab.json(&["segment", "back", "data/images", "--out", "masks"]);
-    let train = ["train", "network.json", "data", "--size", "32", "--steps", "5", "--out"];
+    // What a run hands on is its deployed network, without auxiliary heads.
+    let plain =
+        lab.run(&["network", "narrow", "--channels", "1", "--depth", "2", "--width", "2", "--out", "plain.json"]);
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    let train = ["train", "plain.json", "data", "--size", "32", "--steps", "5", "--out"];
     let after = lab.json(&[&train[..], &["after", "--init", "back"]].concat());
     assert!(after["lineage"]["init"]["hash"].is_string(), "{after}");
     // The same command would overwrite what was imported.
