@@ -198,8 +198,11 @@ mod tests {
         unet(&families::Options { in_channels: 1, classes: 2, base_width: 2, depth: 1, ..Default::default() }).unwrap()
     }
 
+    /// Name, type, shape and bytes of a tensor.
+    type Stored = (String, Dtype, Vec<usize>, Vec<u8>);
+
     /// The weights of a network as tensors of another program.
-    fn state(spec: &NetworkSpec, seed: u64) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+    fn state(spec: &NetworkSpec, seed: u64) -> Vec<Stored> {
         let weights = initialise(spec, seed).unwrap();
         let layout = ParameterLayout::new(spec).unwrap();
         let all = layout.parameters.iter().zip(&layout.ranges);
@@ -211,7 +214,7 @@ mod tests {
         .collect()
     }
 
-    fn write(path: &Path, state: &[(String, Dtype, Vec<usize>, Vec<u8>)]) {
+    fn write(path: &Path, state: &[Stored]) {
         let views = state.iter().map(|(n, d, s, b)| (n.as_str(), TensorView::new(*d, s.clone(), b).unwrap()));
         std::fs::write(path, serialize(views, None).unwrap()).unwrap();
     }
@@ -245,7 +248,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let spec = network();
-        let refused = |change: &dyn Fn(&mut Vec<(String, Dtype, Vec<usize>, Vec<u8>)>)| {
+        let refused = |change: &dyn Fn(&mut Vec<Stored>)| {
             let mut tensors = state(&spec, 5);
             change(&mut tensors);
             write(&path, &tensors);

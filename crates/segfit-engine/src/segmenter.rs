@@ -302,7 +302,8 @@ fn in_tiles(image: &Image, tile: usize, run: &mut dyn FnMut(&Image) -> Result<Im
     Ok(sum)
 }
 
-/// Replaces logits by probabilities that sum to 1: with f = exp or the sigmoid, p[c] = f(z[c]) / sum over k of f(z[k]).
+/// Replaces logits by probabilities that sum to 1: with f = exp or the sigmoid,
+/// `p[c] = f(z[c]) / sum over k of f(z[k])`.
 pub fn to_probabilities(values: &mut Image, loss: LossKind) {
     let (classes, width) = (values.channels, values.width);
     // By rows, so that threads share nothing: [row][class][column].

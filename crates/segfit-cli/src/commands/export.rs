@@ -26,6 +26,7 @@ use crate::units::bytes;
 /// Writes the network as it is deployed: batch norms folded into convolutions where possible, auxiliary heads left out. Every file
 /// says where it comes from: classes, input, normalisation, data set, measured Dice.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "segfit export RUN --FORMAT... [OPTIONS]")]
 #[command(after_help = "Examples:\n  \
     segfit export RUN --onnx --check\n  \
     segfit export RUN --onnx --precision int8 --calibrate IMAGES\n  \
