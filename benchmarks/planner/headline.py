@@ -75,7 +75,9 @@ def report(arguments):
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     kept, folds = [], []
-    for row in json.loads((arguments.work / "speed.json").read_text()):
+    timed = arguments.work / "speed.json"
+    rows = json.loads((timed if timed.exists() else arguments.work / "plans.json").read_text())
+    for row in rows:
         folder = arguments.work / f"{row['family']}_{row['data_set']}"
         plan = json.loads((folder / "plan.json").read_text())
         reference = json.loads((folder / "reference.json").read_text())
@@ -96,7 +98,7 @@ def report(arguments):
             if row["family"] == "unet":
                 kept.append(share)
                 folds.append(shares[0])
-        times = " | ".join(f"{row[mode]:.0f}x" for mode in ("infer", "train"))
+        times = " | ".join(f"{row[mode]:.0f}x" if mode in row else "not timed" for mode in ("infer", "train"))
         counts = " | ".join(f"{share:,.0f}x" for share in shares)
         lines.append(
             f"| {row['family']} | {row['data_set']} | {plan['network']['params']:,} | {counts} | {times} | {predicted} "
