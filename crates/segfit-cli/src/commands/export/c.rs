@@ -34,7 +34,8 @@ fn size_of(text: &str) -> Result<(usize, usize), String> {
         .ok_or_else(|| "expected rows and columns of 1 to 16384, for example 96x128".into())
 }
 
-/// Writes the files and, with --check, compiles and compares. With --all, a network that has no such form is passed over with a note.
+/// Writes the files and, with --check, compiles and compares. With --all, a network that has no such form is passed
+/// over with a note.
 pub fn write(work: &Work<'_>) -> Result<Vec<Written>> {
     let options = &work.args.c;
     let default = EmbeddedOptions::new(work.deployment.input);
@@ -59,7 +60,8 @@ pub fn write(work: &Work<'_>) -> Result<Vec<Written>> {
     Ok(written)
 }
 
-/// Compiles the header with the system's C compiler and runs it on a random image; `None`, with a note, where there is none.
+/// Compiles the header with the system's C compiler and runs it on a random image; `None`, with a note, where there
+/// is none.
 fn check(work: &Work<'_>, header: &Path, (height, width): (usize, usize)) -> Result<Option<Check>> {
     let has_compiler = Command::new("cc").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !has_compiler.is_ok_and(|status| status.success()) {

@@ -12,8 +12,6 @@ mod int8;
 mod kernels;
 mod print;
 mod program;
-#[cfg(test)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 

@@ -1,1 +1,0 @@
-//! Text that can be checked by reading.
