@@ -3,6 +3,7 @@
 use super::Deployment;
 use crate::error::Result;
 use crate::network::families::FAMILIES;
+use crate::predict::table::thousands;
 use crate::recipe::{InputMode, LossKind};
 
 impl Deployment {
@@ -24,7 +25,7 @@ impl Deployment {
             "{} of width {first} and depth {} with {} parameters, for {images}",
             spec.family,
             spec.depth,
-            thousands(parameters)
+            thousands(parameters as u64)
         ))
     }
 
@@ -98,19 +99,6 @@ impl Deployment {
     }
 }
 
-/// `1234567` as `1,234,567`.
-pub(super) fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Text of others that cannot end a line, a string or a comment.
 pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || c == '"' || c == '\\' { ' ' } else { c }).collect()
@@ -137,7 +125,6 @@ mod tests {
 
     #[test]
     fn numbers_and_lines_by_hand() {
-        assert_eq!([5, 999, 1000, 31_045_506].map(thousands), ["5", "999", "1,000", "31,045,506"]);
         assert_eq!(wrapped("a bb  ccc d", 4), "a bb\nccc\nd");
         assert_eq!(one_line("a\n\"b\\"), "a  b ");
     }
