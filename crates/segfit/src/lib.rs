@@ -2,7 +2,7 @@
 //! width should every layer have. Nothing here trains or runs a network.
 //!
 //! The modules depend on each other in one direction only:
-//! `data` <- `complexity`; `network` <- `cost`; `complexity` + `network` <- `predict`; `predict` + `cost` <- `plan`; `network` + `onnx` <- `export`.
+//! `data` <- `complexity` <- `survey`; `network` <- `cost`; `complexity` + `network` <- `predict`; `predict` + `cost` <- `plan`; `network` + `onnx` <- `export`.
 
 pub mod complexity;
 pub mod cost;
@@ -18,5 +18,6 @@ pub mod plan;
 pub mod predict;
 pub mod random;
 pub mod recipe;
+pub mod survey;
 
 pub use error::{Error, Result};

@@ -6,7 +6,7 @@ use super::published::JpegColour;
 use super::{Measure, Pyramid, pyramid};
 
 /// Quality of the published J, as recovered from its printed values.
-pub(super) const QUALITY: u8 = 80;
+pub(crate) const QUALITY: u8 = 80;
 
 pub(super) const JPEG: Measure = Measure {
     name: "jpeg",

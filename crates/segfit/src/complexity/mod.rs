@@ -69,6 +69,7 @@ pub use self::fisher::fisher_ratio;
 pub use self::frequency::{Spectrum, spectrum};
 pub use self::glcm::{Texture, texture};
 pub use self::image_table::ImageTable;
+pub(crate) use self::jpeg::QUALITY as JPEG_QUALITY;
 pub use self::jpeg::{jpeg_complexity, jpeg_scan_complexity};
 pub use self::local_deviation::local_deviation;
 pub use self::noise::noise_estimate;
@@ -94,6 +95,7 @@ pub(crate) use self::summary::quantile;
 pub use self::survival::survival;
 pub use self::thinness::thinness;
 pub use self::tiles::tiles;
+pub(crate) use self::unit_range::ValueRange;
 
 /// One measure of complexity: its name in a profile and how to compute it.
 #[derive(Clone, Copy, Debug)]

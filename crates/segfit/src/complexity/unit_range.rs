@@ -22,7 +22,7 @@ use crate::data::Image;
 
 /// Least and greatest of some values.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct ValueRange {
+pub(crate) struct ValueRange {
     low: f32,
     high: f32,
 }

@@ -225,7 +225,7 @@ impl Dataset {
     }
 
     /// Decoded bytes of a pair's largest file.
-    pub(super) fn largest_file(&self, index: usize) -> usize {
+    pub(crate) fn largest_file(&self, index: usize) -> usize {
         self.largest[index]
     }
 

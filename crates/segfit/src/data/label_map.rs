@@ -179,6 +179,28 @@ impl LabelMap {
         self.entries.iter().find(|e| e.class == class).map(|e| e.value)
     }
 
+    /// What a class is called: its name where the data set gives one, otherwise `background`, `foreground`, `objects` (merged
+    /// instances) or `class N`; `None` for a class that the map does not know.
+    ///
+    /// ```
+    /// let map: segfit::data::LabelMap = serde_json::from_str(
+    ///     r#"{"kind": "binary", "coding": "value", "entries": [{"value": 0, "class": 0}, {"value": 255, "class": 1}]}"#,
+    /// )?;
+    /// assert_eq!((map.name_of(1).as_deref(), map.name_of(2)), (Some("foreground"), None));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn name_of(&self, class: u8) -> Option<String> {
+        let entry = self.entries.iter().find(|e| e.class == class)?;
+        Some(match (&entry.name, self.kind) {
+            (Some(name), _) => name.clone(),
+            (None, _) if class == 0 => "background".into(),
+            (None, LabelKind::Binary) => "foreground".into(),
+            (None, LabelKind::Instances) => "objects".into(),
+            (None, LabelKind::Classes) => format!("class {class}"),
+        })
+    }
+
     /// The class of a label in a file.
     pub(crate) fn require(&self, path: &Path, label: u32) -> Result<u8> {
         self.class_of(label).ok_or_else(|| Error::Content {

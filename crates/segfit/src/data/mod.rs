@@ -38,6 +38,7 @@ pub use self::labels::{LabelCoding, RawMask, read_raw_mask};
 pub use self::normalise::Normalisation;
 pub use self::origin::{Origin, PHANTOM_FILE, PHANTOM_FORMAT};
 pub use self::overlay::contour_overlay;
+pub(crate) use self::prepared::each_of_whole;
 pub use self::raster::Note;
 pub use self::read::{MAX_DECODED_BYTES, MAX_SIDE, read_image};
 pub use self::resize::{prepare, resize_image, resize_labels, resize_mask};
@@ -49,4 +50,4 @@ pub use self::variant::{
     Half, Operation, Seeded, VARIANT_FILE, VARIANT_FORMAT, Variant, blurred, contrasted, magnified, noisy, of_size,
     reduced,
 };
-pub use self::write::{write_image_png, write_mask};
+pub use self::write::{image_png, write_image_png, write_mask};

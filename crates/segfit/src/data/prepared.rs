@@ -1,9 +1,11 @@
 //! The samples of one pair as the network sees them, one after the other: of a large TIFF without holding it in memory.
 
 use super::dataset::{Classes, Dataset, Pair, apply, assemble};
+use super::header::Header;
 use super::image::{Image, Sample};
 use super::labels::RawMask;
 use super::raster::Raster;
+use super::read::open_file;
 use super::resize::prepare;
 use super::resize_bands::{nearest_rows, resize_rows};
 use super::rows::{Rows, WHOLE_BYTES};
@@ -54,6 +56,13 @@ impl Dataset {
         self.for_each_within(index, input, WHOLE_BYTES, original, each)
     }
 
+    /// Rows and columns of a pair's image as its file's header tells.
+    pub(crate) fn native_size(&self, index: usize) -> Result<(usize, usize)> {
+        let path = &self.pairs[index].image;
+        let header = Header::of(path, &mut open_file(path)?)?;
+        Ok((header.height, header.width))
+    }
+
     /// As [`Dataset::for_each_with_original`], with another limit.
     pub(super) fn for_each_within(
         &self,
@@ -77,7 +86,12 @@ impl Dataset {
     }
 }
 
-fn each_of_whole(sample: Sample, input: &InputSpec, each: &mut dyn FnMut(Sample) -> Result<()>) -> Result<()> {
+/// The samples of a pair that is in memory, as the network sees them.
+pub(crate) fn each_of_whole(
+    sample: Sample,
+    input: &InputSpec,
+    each: &mut dyn FnMut(Sample) -> Result<()>,
+) -> Result<()> {
     let grid = Grid::new((sample.image.height, sample.image.width), input.size);
     match input.mode {
         InputMode::Resize => prepare(&[sample], input).into_iter().try_for_each(each),

@@ -69,6 +69,12 @@ pub struct Evaluation {
     pub per_class: Vec<ClassScore<Interval>>,
     /// Scores of every image, in the order given.
     pub per_image: Vec<ImageScore>,
+    /// Pixels of all images together by true and predicted class: `confusion[truth][predicted]`, background (0) included.
+    ///
+    /// A row sums to the pixels of a true class, a column to those of a predicted one; the diagonal is right. Empty in
+    /// files of versions that did not count them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confusion: Vec<Vec<u64>>,
 }
 
 /// Scores of one class: numbers for one image, intervals for a set.
@@ -136,7 +142,19 @@ pub fn evaluate(cases: &[Case<'_>], options: &EvaluationOptions) -> Result<Evalu
         seed: options.seed,
         per_class: per_class.collect(),
         per_image,
+        confusion: confusion(cases, options.classes),
     })
+}
+
+/// How many pixels of each true class are predicted as each class; the masks have been checked.
+fn confusion(cases: &[Case<'_>], classes: usize) -> Vec<Vec<u64>> {
+    let mut counts = vec![vec![0; classes]; classes];
+    for case in cases {
+        for (&truth, &predicted) in case.truth.data.iter().zip(&case.predicted.data) {
+            counts[usize::from(truth)][usize::from(predicted)] += 1;
+        }
+    }
+    counts
 }
 
 fn judge(case: &Case<'_>, classes: usize) -> Result<ImageScore> {
@@ -227,6 +245,21 @@ mod tests {
         close(e.dice.low, 5.0 / 6.0);
         close(e.dice.high, 1.0);
         assert_eq!((e.images, e.sources, e.resampled), (3, 2, Resampled::Sources));
+    }
+
+    #[test]
+    fn pixels_are_counted_by_true_and_predicted_class() {
+        // Image a: truth 1 1 0 0, predicted 1 0 0 0. Image b: 1 2 2 0 and 1 2 0 0. Image d: 0 and 0, four times.
+        assert_eq!(example().confusion, [vec![7, 0, 0], vec![1, 2, 0], vec![1, 0, 1]]);
+    }
+
+    #[test]
+    fn a_file_without_the_confusion_is_read_and_written_as_it_was() {
+        let mut value = serde_json::to_value(example()).unwrap();
+        value.as_object_mut().unwrap().remove("confusion").unwrap();
+        let old: Evaluation = serde_json::from_value(value.clone()).unwrap();
+        assert!(old.confusion.is_empty());
+        assert_eq!(serde_json::to_value(old).unwrap(), value);
     }
 
     #[test]
