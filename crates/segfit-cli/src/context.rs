@@ -49,6 +49,13 @@ impl Global {
         Ok(())
     }
 
+    /// Columns of the terminal on standard output; `None` when that is none, or JSON is wanted.
+    #[must_use]
+    pub fn columns(&self) -> Option<usize> {
+        let is_shown = !self.json && std::io::stdout().is_terminal();
+        is_shown.then(|| console::Term::stdout().size_checked().map_or(80, |(_, columns)| columns.into()))
+    }
+
     /// Text for a person on standard output, between the steps of a longer command; nothing with `--json`.
     ///
     /// # Errors

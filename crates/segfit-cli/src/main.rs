@@ -13,6 +13,8 @@ mod network_options;
 mod new_folder;
 mod onnx_model;
 mod precision_options;
+mod report_files;
+mod shell;
 mod stopwatch;
 mod subject;
 mod table;
@@ -23,7 +25,7 @@ mod units;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{
-    bench, calibrate, demo, evaluate, export, import_weights, measure, network, phantom, plan, predict, segment, train,
+    bench, calibrate, demo, evaluate, export, import_weights, measure, network, phantom, plan, predict, report, segment, train,
 };
 use context::Global;
 
@@ -60,6 +62,8 @@ enum Command {
     Train(train::Args),
     /// Dice and IoU of a trained network, per image and class
     Evaluate(evaluate::Args),
+    /// Plans, runs and profiles as a page to look at
+    Report(report::Args),
     /// Masks for new images of any size
     Segment(segment::Args),
     /// A trained network as files that other programs run
@@ -94,6 +98,7 @@ fn run(command: Command, global: &Global) -> anyhow::Result<()> {
         Command::Network(args) => network::run(&args, global),
         Command::Train(args) => train::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
+        Command::Report(args) => report::run(&args, global),
         Command::Segment(args) => segment::run(&args, global),
         Command::Export(args) => export::run(&args, global),
         Command::ImportWeights(args) => import_weights::run(&args, global),

@@ -9,6 +9,8 @@ use segfit::files::read_json;
 use segfit::network::families::{self, Activation, Norm, Upsampling, build, family};
 use segfit::network::{NETWORK_FORMAT, Narrowing, NetworkSpec};
 
+use crate::shell::quoted;
+
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Full-size network")]
 pub struct FamilyOptions {
@@ -32,6 +34,15 @@ impl FamilyOptions {
         let published = family(&self.network)?.options(in_channels, classes);
         let base_width = self.width.unwrap_or(published.base_width);
         Ok(families::Options { base_width, depth: self.depth.unwrap_or(published.depth), ..published })
+    }
+
+    /// The options that are not the default, as typed.
+    pub fn typed(&self) -> Option<String> {
+        let network = (self.network != "unet").then(|| format!("--network {}", quoted(&self.network)));
+        let width = self.width.map(|w| format!("--width {w}"));
+        let depth = self.depth.map(|d| format!("--depth {d}"));
+        let options: Vec<String> = [network, width, depth].into_iter().flatten().collect();
+        (!options.is_empty()).then(|| options.join(" "))
     }
 
     /// The network for images and classes of these numbers.

@@ -2,7 +2,7 @@
 //! width should every layer have. Nothing here trains or runs a network.
 //!
 //! The modules depend on each other in one direction only:
-//! `data` <- `complexity` <- `survey`; `network` <- `cost`; `complexity` + `network` <- `predict`; `predict` + `cost` <- `plan`; `network` + `onnx` <- `export`.
+//! `data` <- `complexity` <- `survey`; `network` <- `cost`; `complexity` + `network` <- `predict`; `predict` + `cost` <- `plan`; `network` + `onnx` <- `export`; everything <- `report`.
 
 pub mod complexity;
 pub mod cost;
@@ -12,12 +12,14 @@ pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod network;
+pub mod numbers;
 pub mod onnx;
 pub mod phantom;
 pub mod plan;
 pub mod predict;
 pub mod random;
 pub mod recipe;
+pub mod report;
 pub mod survey;
 
 pub use error::{Error, Result};

@@ -112,7 +112,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     plan.input = Some(input);
     say(&plan.table())?;
     if args.out.is_some() {
-        write_plan(&plan, &profile, &folder, global)?;
+        write_plan(&plan, &profile, None, &folder, global)?;
     }
 
     say("5. Both are trained and tested on images that were not used so far\n")?;

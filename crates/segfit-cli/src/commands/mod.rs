@@ -13,5 +13,6 @@ pub mod network_inherit;
 pub mod phantom;
 pub mod plan;
 pub mod predict;
+pub mod report;
 pub mod segment;
 pub mod train;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
-use segfit::cost::{Cost, layer_macs};
+use segfit::cost::{Cost, LayerCost, layer_costs};
 use segfit::files::write_json;
 use segfit::network::families::FAMILIES;
-use segfit::network::{Interpolation, NetworkSpec, Op, Segment, Shapes};
+use segfit::network::NetworkSpec;
 use serde::Serialize;
 
 use super::network_inherit::{InheritOptions, write_weights};
@@ -143,32 +143,18 @@ fn sentence(spec: &NetworkSpec, size: usize) -> String {
 }
 
 #[derive(Serialize)]
-struct LayerReport {
-    name: String,
-    op: String,
-    channels: usize,
-    height: usize,
-    width: usize,
-    params: u64,
-    macs: u64,
-    activation_bytes: u64,
-    groups: Vec<String>,
-    training_only: bool,
-}
-
-#[derive(Serialize)]
 struct ShowReport {
     family: String,
     size: usize,
     params: u64,
     macs: u64,
-    layers: Vec<LayerReport>,
+    layers: Vec<LayerCost>,
 }
 
 fn show(options: &Sized, global: &Global) -> Result<()> {
     let (spec, size) = options.resolve()?;
-    let layers = layers(&spec, size)?;
-    let total = |f: fn(&LayerReport) -> u64| layers.iter().filter(|l| !l.training_only).map(f).sum::<u64>();
+    let layers = layer_costs(&spec, size)?;
+    let total = |f: fn(&LayerCost) -> u64| layers.iter().filter(|l| !l.training_only).map(f).sum::<u64>();
     let (params, macs) = (total(|l| l.params), total(|l| l.macs));
     let columns = ["<layer", "<does", "channels", "rows x columns", "parameters", "MACs", "bytes", "<groups"];
     let mut table = Table::new(&columns);
@@ -192,88 +178,6 @@ fn show(options: &Sized, global: &Global) -> Result<()> {
         sentence(&spec, size)
     );
     global.print(&ShowReport { family: spec.family, size, params, macs, layers }, &text)
-}
-
-fn layers(spec: &NetworkSpec, size: usize) -> Result<Vec<LayerReport>> {
-    let shapes = Shapes::infer(spec, size, size)?;
-    let macs = layer_macs(spec, size)?;
-    let parameters = spec.parameters()?;
-    let deployed = spec.without_auxiliary();
-    let of_layer = |i: usize| {
-        let trained = parameters.iter().filter(|p| p.layer == i && p.kind.is_trained());
-        LayerReport {
-            name: spec.layers[i].name.clone(),
-            op: describe(&spec.layers[i].op),
-            channels: shapes.tensors[i].channels,
-            height: shapes.tensors[i].height,
-            width: shapes.tensors[i].width,
-            params: trained.map(|p| p.len() as u64).sum(),
-            macs: macs[i],
-            activation_bytes: 4 * (shapes.tensors[i].channels * shapes.tensors[i].pixels()) as u64,
-            groups: shapes.tensors[i].segments.iter().map(|s| segment(spec, s)).collect(),
-            training_only: deployed.layer_index(&spec.layers[i].name).is_none(),
-        }
-    };
-    Ok((0..spec.layers.len()).map(of_layer).collect())
-}
-
-/// `enc0`, or `4 down0` where a group stands four times in a row.
-fn segment(spec: &NetworkSpec, segment: &Segment) -> String {
-    let name = &spec.groups[segment.group].name;
-    if segment.multiple == 1 { name.clone() } else { format!("{} {name}", segment.multiple) }
-}
-
-fn describe(op: &Op) -> String {
-    let by = |kernel: &[usize]| kernel.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-    match op {
-        Op::Input { .. } => "input".into(),
-        Op::Conv2d { kernel, groups, .. } => {
-            let parts = if *groups == 1 { String::new() } else { format!(" in {groups} groups") };
-            format!("convolution {}{}{parts}", by(kernel), extras(op))
-        }
-        Op::DepthwiseConv2d { kernel, .. } => format!("depthwise convolution {}{}", by(kernel), extras(op)),
-        Op::ConvTranspose2d { kernel, .. } => format!("transposed convolution {}{}", by(kernel), extras(op)),
-        Op::BatchNorm { .. } => "batch norm".into(),
-        Op::InstanceNorm { .. } => "instance norm".into(),
-        Op::GroupNorm { groups, .. } => format!("group norm in {groups} groups"),
-        Op::Relu => "ReLU".into(),
-        Op::LeakyRelu { slope } => format!("leaky ReLU {slope}"),
-        Op::Prelu { .. } => "PReLU".into(),
-        Op::Elu => "ELU".into(),
-        Op::Sigmoid => "sigmoid".into(),
-        Op::Tanh => "tanh".into(),
-        Op::Silu => "SiLU".into(),
-        Op::HardSigmoid => "hard sigmoid".into(),
-        Op::HardSwish => "hard swish".into(),
-        Op::Clamp { low, high } => format!("clamp to {low} .. {high}"),
-        Op::MaxPool { kernel, .. } => format!("max-pooling {}", by(kernel)),
-        Op::AveragePool { kernel, .. } => format!("average pooling {}", by(kernel)),
-        Op::GlobalAveragePool => "mean over all pixels".into(),
-        Op::Upsample { factor, interpolation } => match interpolation {
-            Interpolation::Nearest => format!("nearest-neighbour upsampling {}", by(factor)),
-            _ => format!("bilinear upsampling {}", by(factor)),
-        },
-        Op::Pad { .. } => "padding".into(),
-        Op::Dropout { p } => format!("dropout {p}"),
-        Op::Concat => "concatenation".into(),
-        Op::Add => "sum".into(),
-        Op::Mul => "product".into(),
-        _ => "other".into(),
-    }
-}
-
-/// What a convolution has beyond the usual: stride (other than the kernel, if transposed), dilation.
-fn extras(op: &Op) -> String {
-    let Some(g) = op.geometry() else { return String::new() };
-    let by = |n: [usize; 2]| if n[0] == n[1] { n[0].to_string() } else { format!("{}x{}", n[0], n[1]) };
-    let mut text = String::new();
-    if g.stride != (if g.transposed { g.kernel } else { [1, 1] }) {
-        text += &format!(" stride {}", by(g.stride));
-    }
-    if g.dilation != [1, 1] {
-        text += &format!(" dilation {}", by(g.dilation));
-    }
-    text
 }
 
 fn list(global: &Global) -> Result<()> {

@@ -9,18 +9,24 @@ use segfit::data::Dataset;
 use segfit::files::read_json;
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::plan::{
-    Bound, Budgets, Freedom, Objective, Plan, Precision, Request, Space, compare, parse_bytes, parse_count,
+    Bound, Budgets, Freedom, Ladder, Objective, Plan, Precision, Request, Space, compare, parse_bytes, parse_count,
     parse_milliseconds, parse_share,
 };
+
+use segfit::predict::Mapping;
+use segfit::report::{Content, render, summary};
+use segfit::survey::{SurveyOptions, survey};
 
 use crate::commands::predict::{PredictionOptions, network_options};
 use crate::context::Global;
 use crate::data_options::{DataOptions, InputOptions};
 use crate::latency;
+use crate::latency::THIS_MACHINE;
 use crate::network_options::{FamilyOptions, width_of};
+use crate::report_files::{PAGE, SIZES, write_report};
+use crate::shell::quoted;
 use crate::subject::{anchored, mapping, subject};
 use crate::together::{json, write_together};
-use crate::units::count;
 
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "segfit plan DATA --keep SHARE [OPTIONS]\n       \
@@ -37,7 +43,8 @@ use crate::units::count;
     them, exit code 3, the tightest limit and the nearest network are given.\n\n\
     The layers keep the proportions of the full-size network unless others are predicted to be better by more than the error that \
     such predictions have; --explain says why each level is wide or narrow.\n\n\
-    Writes plan.json (the choice and why), network.json (its layers) and profile.json.\n\n\
+    Writes plan.json (the choice and why), network.json (its layers), profile.json, sizes.json (the plans of other sizes) and \
+    report.html, a page to look at and to choose another size.\n\n\
     Examples:\n  \
     segfit plan DATA --keep 95%\n  \
     segfit plan DATA --keep 95% --keep-bound low --max-memory 1MiB\n  \
@@ -67,6 +74,9 @@ pub struct Args {
     /// Only print the plan, write nothing
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
+    /// Write no report.html, which shows the plan and all other sizes, and no sizes.json, which holds their plans
+    #[arg(long, help_heading = "Output")]
+    no_report: bool,
     /// Print also what a channel costs and is worth in every group, how complex the images are at its scale, and in one
     /// sentence per level why it is wide or narrow (plan.json always holds this)
     #[arg(long, help_heading = "Output")]
@@ -112,7 +122,7 @@ struct BudgetOptions {
     #[arg(long, value_name = "TIME", value_parser = of("--max-latency", parse_milliseconds))]
     max_latency: Option<f64>,
     /// The latency table of the device that is to run the network, made there by `segfit bench --table FILE`; its threads and
-    /// precision count. Without a limit the plan only states the time
+    /// precision count. 'this' is this machine. Without a limit the plan only states the time
     #[arg(long, value_name = "FILE")]
     device: Option<PathBuf>,
     /// What is made as small (accuracy: as large) as the budgets allow [default: params with --keep, otherwise accuracy]
@@ -260,13 +270,68 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     };
     let mut plan = request.plan()?;
     plan.input = Some(args.input.spec());
-    plan.latency = model.as_ref().map(|model| latency::planned(model, &plan.spec)).transpose()?;
-    if !args.dry_run {
-        write_plan(&plan, &profile, &args.out, global)?;
+    let time = |spec: &NetworkSpec| model.as_ref().map(|model| latency::planned(model, spec)).transpose();
+    plan.latency = time(&plan.spec)?;
+    if !args.dry_run && args.no_report {
+        write_plan(&plan, &profile, None, &args.out, global)?;
+    } else if !args.dry_run {
+        let ladder = request.ladder()?.completed(command(args), args.input.spec(), time)?;
+        write_plan(&plan, &profile, Some(&ladder), &args.out, global)?;
+        report(&plan, &profile, &ladder, &mapping, &dataset, &args.out, global)?;
     }
     let why = plan.explanation.as_ref().filter(|_| args.explain);
     let why = why.map_or_else(String::new, |e| format!("\n{}", e.table()));
-    global.print(&plan, &format!("{}\n\n{}{why}", answer(&plan), plan.table()))
+    global.print(&plan, &format!("{}\n\n{}{why}", summary(&plan, global.columns()), plan.table()))
+}
+
+/// Writes the page beside the plan.
+fn report(
+    plan: &Plan,
+    profile: &ComplexityProfile,
+    ladder: &Ladder,
+    mapping: &Mapping,
+    dataset: &Dataset,
+    out: &Path,
+    global: &Global,
+) -> Result<()> {
+    let survey = survey(dataset, &SurveyOptions::new(profile.input))?;
+    let content = Content {
+        title: dataset.name.clone(),
+        profile: Some(profile),
+        survey: Some(&survey),
+        mapping: Some(mapping),
+        plan: Some(plan),
+        ladder: Some(ladder),
+        runs: Vec::new(),
+    };
+    write_report(&render(&content)?, &folder_of(out).0.join(PAGE), global)
+}
+
+/// The command without budgets and output, for the report: what other sizes are planned with.
+fn command(args: &Args) -> String {
+    let Args { data, input, family, freedom, source, budgets, .. } = args;
+    let path = |name: &str, path: &Option<PathBuf>| path.as_ref().map(|p| format!("{name} {}", quoted(&p.to_string_lossy())));
+    let listed = |name: &str, items: Vec<String>| (!items.is_empty()).then(|| format!("{name} {}", quoted(&items.join(","))));
+    let device = match (&budgets.device, budgets.needs_latency()) {
+        (None, true) => Some(format!("--device {THIS_MACHINE}")),
+        (device, _) => path("--device", device),
+    };
+    let options = [
+        path("--images", &data.folders.images),
+        path("--masks", &data.folders.masks),
+        data.folders.instances.then(|| "--instances".into()),
+        (input.size != 128).then(|| format!("--size {}", input.size)),
+        input.patch.then(|| "--patch".into()),
+        family.typed(),
+        listed("--pin", freedom.pin.iter().map(|(name, n)| format!("{name}={n}")).collect()),
+        listed("--bound", freedom.bound.iter().map(|(name, [low, high])| format!("{name}={low}..{high}")).collect()),
+        (freedom.divisor != 1).then(|| format!("--divisor {}", freedom.divisor)),
+        path("--mapping", &source.mapping),
+        path("--anchor", &source.anchor),
+        device,
+    ];
+    let options = options.into_iter().flatten().map(|option| format!(" {option}"));
+    format!("segfit plan{}{}", if data.data.is_some() { " DATA" } else { "" }, options.collect::<String>())
 }
 
 /// The networks to choose from: a family at all depths, or the one in a file.
@@ -301,45 +366,39 @@ fn print_comparison(paths: &[PathBuf], global: &Global) -> Result<()> {
     global.print(&comparison, &comparison.table())
 }
 
-/// Writes `plan.json`, `network.json` and `profile.json`: all of them or none.
-///
-/// # Errors
-/// When the folder cannot be made or written, or the disk is full.
-pub fn write_plan(plan: &Plan, profile: &ComplexityProfile, out: &Path, global: &Global) -> Result<()> {
+/// The folder to write to, and the plan's name in it.
+fn folder_of(out: &Path) -> (&Path, &std::ffi::OsStr) {
     let is_file = out.extension().is_some_and(|e| e == "json");
     let (folder, name) = if is_file {
         (out.parent().unwrap_or(Path::new("")), out.file_name().unwrap_or_default())
     } else {
         (out, "plan.json".as_ref())
     };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let files = [
+    (if folder.as_os_str().is_empty() { Path::new(".") } else { folder }, name)
+}
+
+/// Writes `plan.json`, `network.json`, `profile.json` and, where there is a ladder, `sizes.json`: all of them or none.
+///
+/// # Errors
+/// When the folder cannot be made or written, or the disk is full.
+pub fn write_plan(
+    plan: &Plan,
+    profile: &ComplexityProfile,
+    ladder: Option<&Ladder>,
+    out: &Path,
+    global: &Global,
+) -> Result<()> {
+    let (folder, name) = folder_of(out);
+    let mut files = vec![
         (folder.join("profile.json"), json(profile)?),
         (folder.join("network.json"), json(&plan.spec)?),
         (folder.join(name), json(plan)?),
     ];
+    if let Some(ladder) = ladder {
+        files.push((folder.join(SIZES), serde_json::to_vec(ladder)?));
+    }
     write_together(folder, &files)?;
     let names: Vec<String> = files.iter().map(|(path, _)| path.display().to_string()).collect();
     global.note(&format!("written: {}", names.join(", ")));
     Ok(())
-}
-
-/// The plan in one sentence.
-fn answer(plan: &Plan) -> String {
-    let (network, kept) = (&plan.network, &plan.predicted.retention);
-    let percent = |share: f64| format!("{:.1}%", 100.0 * share);
-    format!(
-        "A {} of base width {} and depth {} with {} parameters ({:.0}x fewer than the full {}) is predicted to\n\
-         keep {} of the reference network's Dice, between {} and {} nine times in ten{}.",
-        network.family,
-        network.base_width,
-        network.depth,
-        count(network.params),
-        plan.full.params as f64 / network.params.max(1) as f64,
-        count(plan.full.params),
-        percent(kept.mean),
-        percent(kept.low),
-        percent(kept.high),
-        if plan.predicted.extrapolated { " if the extrapolation holds" } else { "" }
-    )
 }

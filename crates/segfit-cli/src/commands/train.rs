@@ -3,31 +3,37 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use segfit::data::Dataset;
+use segfit::evaluate::Evaluation;
 use segfit::files::{read_json, write_atomically, write_json};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::plan::{PLAN_FORMAT, Plan};
 use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
+use segfit::survey::{SurveyOptions, survey};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::lineage::LineageRecord;
 use segfit_engine::material::Material;
+use segfit_engine::run_folder::RunFolder;
 use segfit_engine::segmenter::Segmenter;
-use segfit_engine::trainer::checkpoint_path;
+use segfit_engine::trainer::{Trained, checkpoint_path};
 use serde::Serialize;
 
 use super::evaluate::summary;
+use super::report::{Seen, write_run_report};
 use crate::context::Global;
 use crate::data_options::{DataOptions, size_in_range};
 use crate::interrupt;
 use crate::lineage_options::LineageOptions;
+use crate::report_files::{SIZES, TRAINING, TRAINING_FORMAT, TrainingFacts, extremes, shown};
 use crate::training::{Training, train};
 use crate::units::bytes;
 
 /// Train a planned network; can be interrupted and resumed
 ///
 /// Everything goes into the folder RUN: network.json, recipe.json, checkpoint.safetensors (to go on after an
-/// interruption), best.safetensors and weights.safetensors (the result), log.jsonl, TensorBoard events, and the test
-/// images' metrics.json and per_image.csv. Ctrl-C saves and stops; the same command goes on, and ends with the same
+/// interruption), best.safetensors and weights.safetensors (the result), log.jsonl, TensorBoard events, the test images'
+/// metrics.json and per_image.csv, and report.html to look at all of it. Ctrl-C saves and stops; the same command goes on, and ends with the same
 /// weights as a training that was never interrupted.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -112,6 +118,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let metrics = material.evaluate(&mut segmenter)?;
     write_json(&run.path.join("metrics.json"), &metrics)?;
     write_atomically(&run.path.join("per_image.csv"), segfit::evaluate::per_image_csv(&metrics)?.as_bytes())?;
+    write_facts(&run.path, trained, &backend.name())?;
+    report(&run, &dataset, &material, &metrics, &mut segmenter, global)?;
     let epoch_steps = material.train.len() as f64 / recipe.batch as f64;
     let report = Report {
         run: run.path,
@@ -140,6 +148,37 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         summary(&metrics)
     );
     global.print(&report, &text)
+}
+
+/// `training.json`: an earlier call's stays when this one had nothing left to do.
+fn write_facts(folder: &Path, trained: &Trained, engine: &str) -> Result<()> {
+    if trained.steps_here == 0 {
+        return Ok(());
+    }
+    let facts = TrainingFacts {
+        format: TRAINING_FORMAT.into(),
+        steps: trained.steps,
+        seconds: trained.seconds / trained.steps_here as f64 * trained.steps as f64,
+        peak_bytes: trained.bytes,
+        engine: engine.into(),
+    };
+    Ok(write_json(&folder.join(TRAINING), &facts)?)
+}
+
+/// The page in the run's folder.
+fn report(
+    run: &RunFolder,
+    dataset: &Dataset,
+    material: &Material,
+    metrics: &Evaluation,
+    segmenter: &mut Segmenter<'_>,
+    global: &Global,
+) -> Result<()> {
+    let sample = |name: &str| Ok(material.test.iter().find(|s| s.name == name).cloned());
+    let (best, worst) = extremes(metrics);
+    let images = (shown(&best, metrics, segmenter, sample)?, shown(&worst, metrics, segmenter, sample)?);
+    let seen = Seen { survey: survey(dataset, &SurveyOptions::new(run.info.recipe.input))?, images: vec![images] };
+    write_run_report(&run.path, seen, global)
 }
 
 /// A line for each thing that was taken over.
@@ -204,14 +243,15 @@ fn check_fit(network: &NetworkSpec, channels: usize, classes: usize, plan: &Path
     )
 }
 
-/// The plan and, where it lies beside it, the profile are kept with the run.
+/// The plan and, where they lie beside it, the profile and the plans of other sizes are kept with the run.
 fn copy_inputs(args: &Args) -> Result<()> {
-    let beside = args.plan.with_file_name("profile.json");
-    for (from, name) in [(args.plan.clone(), "plan.json"), (beside, "profile.json")] {
+    let beside = |name: &str| (args.plan.with_file_name(name), name.to_string());
+    let files = [(args.plan.clone(), "plan.json".to_string()), beside("profile.json"), beside(SIZES)];
+    for (from, name) in files {
         let is_plan = read_json::<serde_json::Value>(&from, PLAN_FORMAT).is_ok();
-        if from.exists() && (name == "profile.json" || is_plan) {
+        if from.exists() && (name != "plan.json" || is_plan) {
             let bytes = std::fs::read(&from).with_context(|| from.display().to_string())?;
-            write_atomically(&args.out.join(name), &bytes)?;
+            write_atomically(&args.out.join(&name), &bytes)?;
         }
     }
     Ok(())

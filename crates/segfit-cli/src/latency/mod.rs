@@ -15,6 +15,9 @@ pub use self::measure::{SECONDS, Wanted};
 use crate::cache_folder::system_folder;
 use crate::context::Global;
 
+/// What `--device` calls the machine that runs segfit.
+pub const THIS_MACHINE: &str = "this";
+
 /// The model of a table that was given, for images of a size.
 ///
 /// # Errors
@@ -38,7 +41,7 @@ pub fn given(path: &Path, size: usize) -> Result<LatencyModel> {
 /// # Errors
 /// When the file is no table or one of another image size, or the engine does not execute a network.
 pub fn model(device: Option<&Path>, full: &[NetworkSpec], size: usize, global: &Global) -> Result<LatencyModel> {
-    if let Some(path) = device {
+    if let Some(path) = device.filter(|path| path.as_os_str() != THIS_MACHINE) {
         return given(path, size);
     }
     let networks = full.last().map(in_words).unwrap_or_default();

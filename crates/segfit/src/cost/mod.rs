@@ -2,6 +2,9 @@
 //! without the heads that only training uses ([`NetworkSpec::without_auxiliary`]).
 
 pub mod latency;
+mod layer_cost;
+
+pub use layer_cost::{LayerCost, layer_costs};
 
 use serde::{Deserialize, Serialize};
 

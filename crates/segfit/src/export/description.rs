@@ -3,7 +3,7 @@
 use super::Deployment;
 use crate::error::Result;
 use crate::network::families::FAMILIES;
-use crate::predict::table::thousands;
+use crate::numbers::thousands;
 use crate::recipe::{InputMode, LossKind};
 
 impl Deployment {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::budget::Bound;
 use super::{Budgets, Plan, PlannedNetwork};
 use crate::predict::Prediction;
-use crate::predict::table::{align, bytes, interval, short, thousands};
+use crate::predict::table::{align, interval};
+use crate::numbers::{bytes, short, thousands};
 
 /// `format` of comparisons.
 pub const COMPARISON_FORMAT: &str = "segfit-comparison/1";

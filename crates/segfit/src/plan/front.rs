@@ -126,6 +126,13 @@ fn beyond_error(
     Ok(rival.is_none_or(|rival| retention - judge.retention(&rival) > error))
 }
 
+impl Known {
+    /// What the front is about.
+    pub(super) fn cost(&self) -> f64 {
+        self.cost
+    }
+}
+
 impl Front {
     /// With the whole prediction of every network.
     pub(super) fn of(judge: &Judge<'_>, cost: Objective, known: &[Known]) -> Result<Self> {

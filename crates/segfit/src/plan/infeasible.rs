@@ -8,7 +8,7 @@ use super::objective::Objective;
 use super::offer::Offer;
 use super::search::order;
 use crate::error::{Error, Result};
-use crate::predict::table::{bytes, short, thousands};
+use crate::numbers::{bytes, short, thousands};
 
 /// Smaller shares to keep are written as 0.0%.
 const SMALLEST_SHARE: f64 = 0.001;

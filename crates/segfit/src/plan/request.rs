@@ -70,7 +70,9 @@ impl Request<'_> {
         let judge = Judge::new(self.mapping, self.subject, self.space, &forms, self.budgets, objective, self.latency);
         let lines = lines(&judge);
         let found = search(&judge, &lines)?.ok_or_else(|| infeasible(&judge, &lines))?;
-        self.written(&judge, &lines, &found)
+        let known = self.known_fronts(&judge, &lines)?;
+        let fronts = known.iter().map(|(cost, known)| Front::of(&judge, *cost, known)).collect::<Result<_>>()?;
+        self.written(&judge, &found, &known, fronts)
     }
 
     /// The fronts of accuracy against parameters and multiply-accumulates, and against memory and latency where a budget or the
@@ -86,7 +88,7 @@ impl Request<'_> {
         known.iter().map(|(cost, known)| Front::of(&judge, *cost, known)).collect()
     }
 
-    fn known_fronts(&self, judge: &Judge<'_>, lines: &[Line]) -> Result<Vec<(Objective, Vec<Known>)>> {
+    pub(super) fn known_fronts(&self, judge: &Judge<'_>, lines: &[Line]) -> Result<Vec<(Objective, Vec<Known>)>> {
         let judge = judge.asked(Budgets::default(), Objective::Accuracy);
         let mut fronts = vec![
             (Objective::Params, front(&judge, lines, Objective::Params, &[])?),
@@ -105,13 +107,19 @@ impl Request<'_> {
         Ok(fronts)
     }
 
-    fn written(&self, judge: &Judge<'_>, lines: &[Line], found: &Found) -> Result<Plan> {
+    /// The plan of what was found; `fronts` are the `known` ones with their predictions.
+    pub(super) fn written(
+        &self,
+        judge: &Judge<'_>,
+        found: &Found,
+        known: &[(Objective, Vec<Known>)],
+        fronts: Vec<Front>,
+    ) -> Result<Plan> {
         let (offer, predicted, spec) = judge.offer(&found.candidate)?;
         debug_assert!(self.budgets.missed(&offer).is_empty(), "the search and the slow way agree");
         let full = self.space.full();
         let everything = judge.candidate(self.space.levels.len() - 1, full.groups.iter().map(|g| g.full).collect());
         let full_offer = judge.offer(&everything)?.0;
-        let fronts = self.known_fronts(judge, lines)?;
         let base_width = full.full.base_width;
         let full_row = SizeRow { base_width, ..full_offer.row.clone() };
         let full_offer = Offer { row: full_row, ..full_offer };
@@ -131,8 +139,8 @@ impl Request<'_> {
             widths: group_widths(&spec, &full.full),
             budgets: self.budgets,
             objective: Some(judge.objective),
-            alternatives: alternatives(judge, &fronts[0].1, &offer.row)?,
-            fronts: fronts.iter().map(|(cost, known)| Front::of(judge, *cost, known)).collect::<Result<_>>()?,
+            alternatives: alternatives(judge, &known[0].1, &offer.row)?,
+            fronts,
             explanation: Some(explain(judge, found)?),
             spec,
         })

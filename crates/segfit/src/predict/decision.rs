@@ -10,7 +10,8 @@ use super::half_widths::Residual;
 use super::monotone::Monotone;
 use super::samples::{Point, SetSamples};
 use super::statistics::{geometric_mean, sign_flip};
-use super::table::{align, thousands};
+use super::table::align;
+use crate::numbers::thousands;
 
 /// What a rule chose for a data set that it has not seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

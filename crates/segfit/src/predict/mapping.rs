@@ -55,6 +55,9 @@ pub struct CalibratedOn {
     /// Further data sets that were learned from, made from the others or by a program; no error is reported on them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<String>,
+    /// Means of the measures of each of `data_sets` at full resolution; empty in mappings of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub complexity: BTreeMap<String, Measures>,
     /// Data sets that could not be used, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -491,9 +494,15 @@ impl CalibratedOn {
                 .map_or_else(|| RecipeId { name: String::new(), digest: String::new() }, |r| r.recipe.clone()),
             engines: sorted(used.iter().map(|r| r.engine.clone())),
             records: used.len(),
+            complexity: sets.iter().filter(|s| s.is_original()).map(|s| (s.name.clone(), at_full_size(s))).collect(),
             left_out: samples.left_out.clone(),
         }
     }
+}
+
+/// The measures of whole images: names of other scales have an `@`.
+fn at_full_size(set: &SetSamples) -> Measures {
+    set.measures.iter().filter(|(name, _)| !name.contains('@')).map(|(name, &value)| (name.clone(), value)).collect()
 }
 
 fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use self::facts::Facts;
 use self::rules::Looked;
-pub use self::shown::Shown;
+pub use self::shown::{Shown, thumbnail};
 pub use self::warning::{NAMES, Warning, WarningKind};
 use crate::data::{Dataset, Split};
 use crate::error::Result;

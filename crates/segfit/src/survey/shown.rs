@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::SurveyOptions;
 use super::facts::Facts;
-use crate::data::{Dataset, Image, Mask, Sample, contour_overlay, image_png, resize_image, resize_mask};
+use crate::data::{Dataset, Image, Mask, contour_overlay, image_png, resize_image, resize_mask};
 use crate::error::Result;
 
 /// A picture is drawn smaller as long as its file is larger than this: noise does not compress, and blurs when shrunk.
@@ -47,7 +47,7 @@ impl Shown {
             Ok(())
         })?;
         let sample = wanted.expect("the same pair gives the same samples");
-        let (height, width, png) = picture(&sample, options.side)?;
+        let (height, width, png) = thumbnail(&sample.image, Some(&sample.mask), None, options.side)?;
         Ok(Self {
             name: sample.name,
             complexity: facts.complexity.unwrap_or_default(),
@@ -61,14 +61,24 @@ impl Shown {
     }
 }
 
-/// Rows, columns and file of a sample's picture, whose longer side has at most `side` pixels.
-fn picture(sample: &Sample, side: usize) -> Result<(usize, usize, Vec<u8>)> {
+/// Rows, columns and PNG file of a small picture of `image` with the contours of masks, as [`contour_overlay`] draws them. The longer
+/// side has at most `side` pixels, fewer where the file would be large.
+///
+/// # Errors
+/// When the picture cannot be written as PNG.
+pub fn thumbnail(
+    image: &Image,
+    truth: Option<&Mask>,
+    predicted: Option<&Mask>,
+    side: usize,
+) -> Result<(usize, usize, Vec<u8>)> {
     let mut side = side;
     loop {
-        let (height, width) = shrunk((sample.image.height, sample.image.width), side);
-        let image: Image = resize_image(&sample.image, height, width);
-        let mask: Mask = resize_mask(&sample.mask, height, width);
-        let png = image_png(&contour_overlay(&image, Some(&mask), &Mask::background(height, width)))?;
+        let (height, width) = shrunk((image.height, image.width), side);
+        let image: Image = resize_image(image, height, width);
+        let small = |mask: &Mask| resize_mask(mask, height, width);
+        let predicted = predicted.map_or_else(|| Mask::background(height, width), small);
+        let png = image_png(&contour_overlay(&image, truth.map(small).as_ref(), &predicted))?;
         let smaller = side.min(height.max(width)) * 4 / 5;
         if png.len() <= MOST_BYTES || smaller < LEAST_SIDE {
             return Ok((height, width, png));
@@ -115,7 +125,7 @@ mod tests {
         let data = (0..3 * 256 * 256).map(|_| random.range(0.0, 1.0)).collect();
         let image = Image { channels: 3, height: 256, width: 256, data };
         let sample = Sample { name: "n".into(), image, mask: Mask::background(256, 256), instances: None };
-        let (height, width, png) = picture(&sample, 160).unwrap();
+        let (height, width, png) = thumbnail(&sample.image, Some(&sample.mask), None, 160).unwrap();
         assert!((LEAST_SIDE..160).contains(&height) && height == width && png.len() < 3 * 160 * 160 / 2);
     }
 

@@ -9,6 +9,7 @@ use crate::network::spec::{NetworkSpec, Op};
 
 pub(super) const FAMILY: Family = Family {
     name: "attention_unet",
+    title: "Attention U-Net",
     description: "U-Net whose skips pass additive attention gates",
     paper: "Oktay et al., MIDL 2018, arXiv 1804.03999",
     base_width: 64,

@@ -9,6 +9,7 @@ use crate::network::spec::{NetworkSpec, Op};
 
 pub(super) const FAMILY: Family = Family {
     name: "cumednet",
+    title: "CUMedNet",
     description: "multi-level fully convolutional network with a supervised classifier per level",
     paper: "Chen, Qi, Cheng, Heng, AAAI 2016",
     base_width: 64,

@@ -28,14 +28,19 @@ const DENSE67: Blocks = Blocks { family: FC_DENSENET67, down: [5; 5], bottom: 5,
 const DENSE103: Blocks = Blocks { family: FC_DENSENET103, down: [4, 5, 7, 10, 12], bottom: 15, growth_divisor: 3 };
 
 pub(super) const FC_DENSENET56: Family =
-    family("fc_densenet56", "U-shape of dense blocks, 56 layers, growth 12", fc_densenet56);
+    family("fc_densenet56", "FC-DenseNet56", "U-shape of dense blocks, 56 layers, growth 12", fc_densenet56);
 pub(super) const FC_DENSENET67: Family =
-    family("fc_densenet67", "U-shape of dense blocks, 67 layers, growth 16", fc_densenet67);
+    family("fc_densenet67", "FC-DenseNet67", "U-shape of dense blocks, 67 layers, growth 16", fc_densenet67);
 pub(super) const FC_DENSENET103: Family =
-    family("fc_densenet103", "U-shape of dense blocks, 103 layers, growth 16", fc_densenet103);
+    family("fc_densenet103", "FC-DenseNet103", "U-shape of dense blocks, 103 layers, growth 16", fc_densenet103);
 
-const fn family(name: &'static str, description: &'static str, build: fn(&Options) -> Result<NetworkSpec>) -> Family {
-    Family { name, description, paper: PAPER, base_width: 48, depth: 5, deepest: 5, takes: TAKES, build }
+const fn family(
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    build: fn(&Options) -> Result<NetworkSpec>,
+) -> Family {
+    Family { name, title, description, paper: PAPER, base_width: 48, depth: 5, deepest: 5, takes: TAKES, build }
 }
 
 /// FC-DenseNet56: dense blocks of 4 layers; growth 12 at its base width of 48, otherwise a quarter of the base width.

@@ -10,6 +10,7 @@ use crate::network::spec::NetworkSpec;
 
 pub(super) const FAMILY: Family = Family {
     name: "lean_unet",
+    title: "lean U-Net",
     description: "U-Net with the same width at all levels",
     paper: "Hassler et al. 2025, arXiv 2512.03834",
     base_width: 64,

@@ -30,6 +30,8 @@ use options::Choice;
 pub struct Family {
     /// Name as users type it.
     pub name: &'static str,
+    /// Name as its paper has it.
+    pub title: &'static str,
     /// What it is, in a few words.
     pub description: &'static str,
     /// Where it was published.

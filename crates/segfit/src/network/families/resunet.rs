@@ -9,6 +9,7 @@ use crate::network::spec::{NetworkSpec, Op};
 
 pub(super) const FAMILY: Family = Family {
     name: "resunet",
+    title: "ResU-Net",
     description: "U-Net of pre-activated residual units, strides instead of poolings",
     paper: "Zhang, Liu, Wang, IEEE GRSL 2018",
     base_width: 64,

@@ -9,6 +9,7 @@ use crate::network::spec::{NetworkSpec, Op};
 
 pub(super) const FAMILY: Family = Family {
     name: "separable_unet",
+    title: "separable U-Net",
     description: "U-Net of depthwise-separable convolutions",
     paper: "Chollet, CVPR 2017; Howard et al. 2017, arXiv 1704.04861",
     base_width: 64,

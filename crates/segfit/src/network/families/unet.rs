@@ -9,6 +9,7 @@ use crate::network::spec::{NetworkSpec, Op};
 
 pub(super) const FAMILY: Family = Family {
     name: "unet",
+    title: "U-Net",
     description: "encoder, decoder and skips, with batch norm after every convolution",
     paper: "Ronneberger, Fischer, Brox, MICCAI 2015",
     base_width: 64,

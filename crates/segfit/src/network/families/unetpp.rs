@@ -9,6 +9,7 @@ use crate::network::spec::{NetworkSpec, Op};
 
 pub(super) const FAMILY: Family = Family {
     name: "unetpp",
+    title: "U-Net++",
     description: "U-Net++: nested decoders with dense skips",
     paper: "Zhou et al., DLMIA 2018, arXiv 1807.10165",
     base_width: 32,
