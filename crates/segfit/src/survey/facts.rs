@@ -9,7 +9,7 @@ use crate::recipe::{InputMode, InputSpec};
 const TINY_PIXELS: u64 = 2;
 
 /// What is known of one pair.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Facts {
     /// Its position in [`Dataset::pairs`].
     pub index: usize,
@@ -204,6 +204,33 @@ const HASHED: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::survey::testing::{clean, open};
+
+    #[test]
+    fn what_is_known_of_a_large_pair_is_what_is_known_of_a_small_one_but_for_its_form() {
+        let dir = clean();
+        // Values outside of 0..1, of which tiles share the range.
+        let data: Vec<f32> =
+            (0..48 * 48).map(|i| (i % 48 * i % 31) as f32 - if i < 700 { 40.0 } else { 0.0 }).collect();
+        std::fs::remove_file(dir.path().join("images/00.png")).unwrap();
+        let file = std::fs::File::create(dir.path().join("images/00.tif")).unwrap();
+        let mut encoder = tiff::encoder::TiffEncoder::new(file).unwrap();
+        encoder.write_image::<tiff::encoder::colortype::Gray32Float>(48, 48, &data).unwrap();
+        let dataset = open(&dir);
+        let tiles = InputSpec { mode: InputMode::Patch, size: 32 };
+        for index in [0, 1, 47] {
+            for input in [InputSpec { size: 64, ..tiles }, InputSpec { mode: InputMode::Resize, size: 48 }] {
+                let small = Facts::of(&dataset, index, &input).unwrap();
+                let large = Facts::of_large(&dataset, index, &input, index < 32).unwrap();
+                assert!(small.form.is_some() && small.complexity.is_some() == (index < 32));
+                assert_eq!(large, Facts { form: None, ..small });
+            }
+            let small = Facts::of(&dataset, index, &tiles).unwrap();
+            let large = Facts::of_large(&dataset, index, &tiles, index < 32).unwrap();
+            assert_eq!((large.complexity, large.sample, large.height), (small.complexity, small.sample, small.height));
+            assert!((large.pixels != small.pixels) && large.counts[0] > small.counts[0], "tiles overlap");
+        }
+    }
 
     #[test]
     fn isolated_pixels_are_tiny_regions_and_a_square_is_none() {
