@@ -50,4 +50,4 @@ pub use self::variant::{
     Half, Operation, Seeded, VARIANT_FILE, VARIANT_FORMAT, Variant, blurred, contrasted, magnified, noisy, of_size,
     reduced,
 };
-pub use self::write::{image_png, write_image_png, write_mask};
+pub use self::write::{write_image_png, write_mask};

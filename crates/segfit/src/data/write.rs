@@ -60,14 +60,6 @@ pub fn write_mask(path: &Path, mask: &Mask, map: &LabelMap) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Io`] when the file cannot be written; [`Error::Option`] for another number of channels.
 pub fn write_image_png(path: &Path, image: &Image) -> Result<()> {
-    write_atomically(path, &image_png(image)?)
-}
-
-/// The bytes of an 8-bit PNG file of an image of 1 or 3 channels with values in [0, 1]; values outside are clamped.
-///
-/// # Errors
-/// [`Error::Option`] for another number of channels.
-pub fn image_png(image: &Image) -> Result<Vec<u8>> {
     let color = match image.channels {
         1 => ExtendedColorType::L8,
         3 => ExtendedColorType::Rgb8,
@@ -82,7 +74,7 @@ pub fn image_png(image: &Image) -> Result<Vec<u8>> {
     let n = image.height * image.width;
     let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
     let bytes: Vec<u8> = (0..n).flat_map(|i| (0..image.channels).map(move |c| byte(image.data[c * n + i]))).collect();
-    encode_png(Path::new("image"), &bytes, (image.width as u32, image.height as u32), color)
+    write_atomically(path, &encode_png(path, &bytes, (image.width as u32, image.height as u32), color)?)
 }
 
 fn encode_png(path: &Path, bytes: &[u8], size: (u32, u32), color: ExtendedColorType) -> Result<Vec<u8>> {

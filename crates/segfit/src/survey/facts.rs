@@ -9,7 +9,7 @@ use crate::recipe::{InputMode, InputSpec};
 const TINY_PIXELS: u64 = 2;
 
 /// What is known of one pair.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Facts {
     /// Its position in [`Dataset::pairs`].
     pub index: usize,
@@ -23,8 +23,8 @@ pub(super) struct Facts {
     pub mask: [u8; 32],
     /// Pixels of each class up to the highest that occurs; of all tiles for large files.
     pub counts: Vec<u64>,
-    /// The mask's regions; `None` where the mask was not whole.
-    pub regions: Option<Regions>,
+    /// What of the mask needs all of it at once; `None` of large files, whose masks are never whole.
+    pub form: Option<Form>,
     /// Whether every channel has one value only.
     pub is_constant: bool,
     /// JPEG complexity as prepared, of training images.
@@ -33,23 +33,34 @@ pub(super) struct Facts {
     pub sample: usize,
 }
 
-/// Connected regions of a mask, those of the background among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Regions {
-    /// All of them.
-    pub all: usize,
+/// The form of a mask.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Form {
+    /// Its 8-connected regions of equal class, those of the background among them.
+    pub regions: usize,
     /// Those of one or two pixels.
     pub tiny: usize,
+    /// Share of background of the outermost pixels, in [0, 1].
+    pub border: f64,
 }
 
-impl Regions {
-    /// The 8-connected regions of equal class, background included.
+impl Form {
     pub fn of(mask: &Mask) -> Self {
         // Background is 0, which is no object: all classes move up by one (there are at most 255).
         let classes: Vec<u8> = mask.data.iter().map(|&c| c.saturating_add(1)).collect();
         let regions = objects_of(&classes, mask.height, mask.width);
-        Self { all: regions.len(), tiny: regions.iter().filter(|r| r.area <= TINY_PIXELS).count() }
+        let tiny = regions.iter().filter(|r| r.area <= TINY_PIXELS).count();
+        Self { regions: regions.len(), tiny, border: border(mask) }
     }
+}
+
+/// Share of background of a mask's outermost pixels.
+fn border(mask: &Mask) -> f64 {
+    let (h, w) = (mask.height, mask.width);
+    let is_outer = |y: usize, x: usize| [0, h - 1].contains(&y) || [0, w - 1].contains(&x);
+    let outer = |y: usize| (0..w).filter(move |&x| is_outer(y, x)).map(move |x| mask.data[y * w + x]);
+    let outer: Vec<u8> = (0..h).flat_map(outer).collect();
+    outer.iter().filter(|&&c| c == 0).count() as f64 / outer.len().max(1) as f64
 }
 
 impl Facts {
@@ -63,7 +74,7 @@ impl Facts {
         let range = ValueRange::of(&sample.image);
         let mut seen = Seen::new((sample.image.height, sample.image.width));
         seen.add(&sample);
-        let regions = Some(Regions::of(&sample.mask));
+        let form = Some(Form::of(&sample.mask));
         let mut rates = Vec::new();
         if is_training {
             each_of_whole(sample, input, &mut |sample| {
@@ -71,7 +82,7 @@ impl Facts {
                 Ok(())
             })?;
         }
-        Ok(Self { regions, ..seen.facts(index, &rates) })
+        Ok(Self { form, ..seen.facts(index, &rates) })
     }
 
     /// As [`Facts::of`], of a pair that is never whole in memory: its samples as prepared are looked at instead.
@@ -179,7 +190,7 @@ impl Seen {
             pixels: *self.pixels.finalize().as_bytes(),
             mask: *self.mask.finalize().as_bytes(),
             counts: self.counts,
-            regions: None,
+            form: None,
             is_constant: self.ranges.iter().all(|(low, high)| low == high),
             complexity: (!rates.is_empty()).then_some(mean),
             sample: (0..rates.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0),
@@ -193,15 +204,43 @@ const HASHED: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::survey::testing::{clean, open};
+
+    #[test]
+    fn what_is_known_of_a_large_pair_is_what_is_known_of_a_small_one_but_for_its_form() {
+        let dir = clean();
+        // Values outside of 0..1, of which tiles share the range.
+        let data: Vec<f32> =
+            (0..48 * 48).map(|i| (i % 48 * i % 31) as f32 - if i < 700 { 40.0 } else { 0.0 }).collect();
+        std::fs::remove_file(dir.path().join("images/00.png")).unwrap();
+        let file = std::fs::File::create(dir.path().join("images/00.tif")).unwrap();
+        let mut encoder = tiff::encoder::TiffEncoder::new(file).unwrap();
+        encoder.write_image::<tiff::encoder::colortype::Gray32Float>(48, 48, &data).unwrap();
+        let dataset = open(&dir);
+        let tiles = InputSpec { mode: InputMode::Patch, size: 32 };
+        for index in [0, 1, 47] {
+            for input in [InputSpec { size: 64, ..tiles }, InputSpec { mode: InputMode::Resize, size: 48 }] {
+                let small = Facts::of(&dataset, index, &input).unwrap();
+                let large = Facts::of_large(&dataset, index, &input, index < 32).unwrap();
+                assert!(small.form.is_some() && small.complexity.is_some() == (index < 32));
+                assert_eq!(large, Facts { form: None, ..small });
+            }
+            let small = Facts::of(&dataset, index, &tiles).unwrap();
+            let large = Facts::of_large(&dataset, index, &tiles, index < 32).unwrap();
+            assert_eq!((large.complexity, large.sample, large.height), (small.complexity, small.sample, small.height));
+            assert!((large.pixels != small.pixels) && large.counts[0] > small.counts[0], "tiles overlap");
+        }
+    }
 
     #[test]
     fn isolated_pixels_are_tiny_regions_and_a_square_is_none() {
         // 1 0 0 0 0
         // 0 0 0 0 0
-        // 0 0 1 1 1   a single pixel, a square with a hole, the background outside, the hole
+        // 0 0 1 1 1   a single pixel, the background, a square with a hole, the hole
         // 0 0 1 0 1
-        // 0 0 1 1 1
+        // 0 0 1 1 1   of 16 outermost pixels, 6 are foreground
         let data = vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 1];
-        assert_eq!(Regions::of(&Mask { height: 5, width: 5, data }), Regions { all: 4, tiny: 2 });
+        let form = Form::of(&Mask { height: 5, width: 5, data });
+        assert_eq!(form, Form { regions: 4, tiny: 2, border: 10.0 / 16.0 });
     }
 }

@@ -7,6 +7,7 @@
 mod facts;
 mod rules;
 mod shown;
+mod small_png;
 #[cfg(test)]
 mod testing;
 mod warning;

@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use super::SurveyOptions;
 use super::facts::Facts;
-use crate::data::{Dataset, Image, Mask, contour_overlay, image_png, resize_image, resize_mask};
+use super::small_png::{rounded, small_png};
+use crate::data::{Dataset, Image, Mask, contour_overlay, resize_image, resize_mask};
 use crate::error::Result;
 
 /// A picture is drawn smaller as long as its file is larger than this: noise does not compress, and blurs when shrunk.
-const MOST_BYTES: usize = 24 << 10;
+const MOST_BYTES: usize = 16 << 10;
 /// Pictures are not drawn smaller than this, in pixels of their longer side.
 const LEAST_SIDE: usize = 96;
 
@@ -30,7 +31,7 @@ pub struct Shown {
     pub height: usize,
     /// Columns of the picture.
     pub width: usize,
-    /// The picture as a PNG file: the prepared image, its values stretched to black and white, with the inner contours
+    /// The picture as a PNG file: the prepared image, its values stretched to black and white and rounded, with the inner contours
     /// of its mask in sky blue, see [`contour_overlay`]. For patches it is the tile whose complexity is nearest to the
     /// mean of all.
     pub png: Vec<u8>,
@@ -47,7 +48,7 @@ impl Shown {
             Ok(())
         })?;
         let sample = wanted.expect("the same pair gives the same samples");
-        let (height, width, png) = thumbnail(&sample.image, Some(&sample.mask), None, options.side)?;
+        let (height, width, png) = thumbnail(&sample.image, Some(&sample.mask), None, options.side);
         Ok(Self {
             name: sample.name,
             complexity: facts.complexity.unwrap_or_default(),
@@ -64,24 +65,25 @@ impl Shown {
 /// Rows, columns and PNG file of a small picture of `image` with the contours of masks, as [`contour_overlay`] draws them. The longer
 /// side has at most `side` pixels, fewer where the file would be large.
 ///
-/// # Errors
-/// When the picture cannot be written as PNG.
+/// # Panics
+/// When a mask has another size than the image.
+#[must_use]
 pub fn thumbnail(
     image: &Image,
     truth: Option<&Mask>,
     predicted: Option<&Mask>,
     side: usize,
-) -> Result<(usize, usize, Vec<u8>)> {
+) -> (usize, usize, Vec<u8>) {
     let mut side = side;
     loop {
         let (height, width) = shrunk((image.height, image.width), side);
-        let image: Image = resize_image(image, height, width);
+        let image = rounded(&resize_image(image, height, width));
         let small = |mask: &Mask| resize_mask(mask, height, width);
         let predicted = predicted.map_or_else(|| Mask::background(height, width), small);
-        let png = image_png(&contour_overlay(&image, truth.map(small).as_ref(), &predicted))?;
+        let png = small_png(&contour_overlay(&image, truth.map(small).as_ref(), &predicted));
         let smaller = side.min(height.max(width)) * 4 / 5;
         if png.len() <= MOST_BYTES || smaller < LEAST_SIDE {
-            return Ok((height, width, png));
+            return (height, width, png);
         }
         side = smaller;
     }
@@ -99,6 +101,7 @@ mod tests {
     use super::super::testing::{INPUT, clean, open};
     use super::super::{SurveyOptions, survey};
     use super::*;
+    use crate::data::Sample;
     use crate::recipe::{InputMode, InputSpec};
 
     #[test]
@@ -125,7 +128,7 @@ mod tests {
         let data = (0..3 * 256 * 256).map(|_| random.range(0.0, 1.0)).collect();
         let image = Image { channels: 3, height: 256, width: 256, data };
         let sample = Sample { name: "n".into(), image, mask: Mask::background(256, 256), instances: None };
-        let (height, width, png) = thumbnail(&sample.image, Some(&sample.mask), None, 160).unwrap();
+        let (height, width, png) = thumbnail(&sample.image, Some(&sample.mask), None, 160);
         assert!((LEAST_SIDE..160).contains(&height) && height == width && png.len() < 3 * 160 * 160 / 2);
     }
 

@@ -2,7 +2,13 @@
 //!
 //! With x = log(f / (1 - f)), f the foreground's share, a mask that is turned round has -x. Its x lies more than
 //! [`FAR`] robust deviations from the median m of all masks while -x lies within [`NEAR`] of it. The robust deviation is
-//! 1.4826 times the median of |x - m| (Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers). Empty and full masks are left out.
+//! 1.4826 times the median of |x - m| (Iglewicz and Hoaglin 1993, How to Detect and Handle Outliers).
+//!
+//! An object that nearly fills its frame leaves background in the corners; a mask that is turned round has little background
+//! at its border. So the border's share of background must not exceed [`BORDER`] times that of the whole mask.
+//!
+//! Where usual shares spread widely (skin lesions) or lie near one half (glands), masks that are turned round are not found.
+//! Empty and full masks, and masks of files so large that they are never whole, are left out.
 
 use super::Looked;
 use crate::survey::facts::Facts;
@@ -14,6 +20,8 @@ const FAR: f64 = 3.5;
 const NEAR: f64 = 2.0;
 /// The robust deviation is not taken as smaller: sets of very even masks have outliers that mean nothing.
 const LEAST_DEVIATION: f64 = 0.25;
+/// The border of a mask that is turned round has at most so many times the background of the whole.
+const BORDER: f64 = 2.0;
 /// Fewer masks than this have no usual share.
 const LEAST_MASKS: usize = 8;
 
@@ -25,8 +33,10 @@ pub(super) fn inverted(looked: &Looked<'_>) -> Vec<Warning> {
     }
     let middle = median(found.iter().map(|(_, x)| *x).collect());
     let deviation = (1.4826 * median(found.iter().map(|(_, x)| (x - middle).abs()).collect())).max(LEAST_DEVIATION);
-    let is_inverted = |x: f64| (x - middle).abs() > FAR * deviation && (-x - middle).abs() <= NEAR * deviation;
-    let inverted: Vec<&Facts> = found.iter().filter(|(_, x)| is_inverted(*x)).map(|(f, _)| *f).collect();
+    let is_opposite = |x: f64| (x - middle).abs() > FAR * deviation && (-x - middle).abs() <= NEAR * deviation;
+    let is_inverted =
+        |f: &Facts, x: f64| is_opposite(x) && f.form.is_some_and(|form| form.border <= BORDER * f.share(0));
+    let inverted: Vec<&Facts> = found.iter().filter(|(f, x)| is_inverted(f, *x)).map(|(f, _)| *f).collect();
     let Some(first) = inverted.first() else { return vec![] };
     let words = format!(
         "{} of {} {} turned round: the foreground fills {} of {}, where {} is usual. Exchange foreground and background in \
@@ -57,7 +67,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
     use crate::data::Sample;
-    use crate::survey::testing::{clean, folder, only_warning, standard, warned};
+    use crate::survey::testing::{clean, folder, only_warning, standard, surveyed, warned};
 
     fn turn_round(sample: &mut Sample) {
         sample.mask.data.iter_mut().for_each(|c| *c = 1 - *c);
@@ -77,13 +87,23 @@ mod tests {
     }
 
     #[test]
-    fn a_large_object_alone_is_not_turned_round() {
-        // 70% of the frame, where discs fill about a tenth: turned round it would be no more usual.
+    fn an_object_that_nearly_fills_its_frame_is_not_turned_round() {
+        // About nine tenths of the frame, where discs fill about one tenth; all the background lies at the border.
         let dir = folder(48, standard, |i, s| {
             if i == 3 {
-                s.mask.data[..48 * 34].fill(1);
+                let outer = |p: usize| [0, 47].contains(&(p / 48)) || [0, 47].contains(&(p % 48));
+                s.mask.data.iter_mut().enumerate().for_each(|(p, c)| *c = u8::from(!outer(p)));
             }
         });
-        assert_eq!(warned(&dir, WarningKind::SuspiciousMasks), []);
+        let looked = surveyed(&dir);
+        assert_eq!(looked.warnings, []);
+        // The same share elsewhere would be.
+        let dir = folder(48, standard, |i, s| {
+            if i == 3 {
+                s.mask.data.fill(1);
+                (14..28).for_each(|y| s.mask.data[48 * y + 14..48 * y + 27].fill(0));
+            }
+        });
+        assert_eq!(only_warning(&dir, WarningKind::SuspiciousMasks).images, ["03"]);
     }
 }
