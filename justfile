@@ -2,6 +2,8 @@
 
 python := env("PYTHON", ".venv/bin/python")
 export_python := env("EXPORT_PYTHON", ".venv/bin/python")
+browser_modules := env("BROWSER_MODULES", "benchmarks/report")
+chromium := env("CHROMIUM", "/usr/bin/chromium")
 
 # This list
 default:
@@ -11,7 +13,7 @@ default:
 ci: deny checks
 
 # `ci` without cargo-deny. The tests come last, so that their result closes the output.
-checks: lockfile fmt lint doc bench-build cross-check export-check test
+checks: lockfile fmt lint doc bench-build cross-check export-check report-check test
 
 # Cargo.lock fits the manifests
 lockfile:
@@ -48,6 +50,11 @@ export-check:
     cargo build --release -p segfit-engine --examples
     {{ export_python }} benchmarks/export/onnx_check.py target/release/segfit --work target/export-check/onnx --only families --out target/export-check/onnx.md
     {{ export_python }} benchmarks/export/pytorch_check.py target/release/segfit --examples target/release/examples --work target/export-check/pytorch --out target/export-check/pytorch.md
+
+# Reports in headless Chromium, beside the command line; needs node, Chromium and `npm install --prefix benchmarks/report --no-package-lock`
+report-check *ARGS:
+    cargo build --release -p segfit-cli
+    {{ if path_exists(chromium) == "true" { "node benchmarks/report/browser.mjs target/release/segfit --modules " + browser_modules + " --work target/report-check --chromium " + chromium + " " + ARGS } else { "echo SKIPPED: no Chromium at " + chromium + ", the reports are NOT checked in a browser" } }}
 
 # The timing programs (crates/*/examples) compile; a bench profile would build everything once more
 bench-build:

@@ -25,7 +25,8 @@ mod units;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{
-    bench, calibrate, demo, evaluate, export, import_weights, measure, network, phantom, plan, predict, report, segment, train,
+    bench, calibrate, demo, evaluate, export, import_weights, measure, network, phantom, plan, predict, report,
+    segment, train,
 };
 use context::Global;
 

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use segfit::data::Sample;
 use segfit::evaluate::{Evaluation, ImageScore};
-use segfit::files::{read_json, write_atomically};
+use segfit::files::{read_json, write_atomically, write_json};
 use segfit::plan::{LADDER_FORMAT, Ladder, Plan};
 use segfit::report::{Facts, LogPoint, Rendered, ShownImage};
 use segfit::survey::thumbnail;
 use segfit_engine::run_folder::RunInfo;
 use segfit_engine::run_log::RunLog;
 use segfit_engine::segmenter::Segmenter;
+use segfit_engine::trainer::Trained;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Global;
@@ -59,24 +60,42 @@ pub fn ladder_beside(plan: &Plan, folder: &Path) -> Result<Option<Ladder>> {
 
 /// `training.json`: what a training took.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TrainingFacts {
+struct TrainingFacts {
     /// [`TRAINING_FORMAT`].
-    pub format: String,
+    format: String,
     /// Optimiser steps.
-    pub steps: usize,
+    steps: usize,
     /// Seconds of all steps, extrapolated from those of the last call.
-    pub seconds: f64,
+    seconds: f64,
     /// Bytes that training needed at most.
-    pub peak_bytes: u64,
+    peak_bytes: u64,
     /// Device and instruction set.
-    pub engine: String,
+    engine: String,
 }
 
 /// `format` of [`TrainingFacts`].
-pub const TRAINING_FORMAT: &str = "segfit-training/1";
+const TRAINING_FORMAT: &str = "segfit-training/1";
 
 /// Name of [`TrainingFacts`] in a run's folder.
-pub const TRAINING: &str = "training.json";
+const TRAINING: &str = "training.json";
+
+/// Writes `training.json`; an earlier call's stays when this one had nothing left to do.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_facts(folder: &Path, trained: &Trained, engine: &str) -> Result<()> {
+    if trained.steps_here == 0 {
+        return Ok(());
+    }
+    let facts = TrainingFacts {
+        format: TRAINING_FORMAT.into(),
+        steps: trained.steps,
+        seconds: trained.seconds / trained.steps_here as f64 * trained.steps as f64,
+        peak_bytes: trained.bytes,
+        engine: engine.into(),
+    };
+    Ok(write_json(&folder.join(TRAINING), &facts)?)
+}
 
 /// What is known of a run's training.
 ///

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod import;
+mod report;
 mod support;
 mod training;
 
@@ -10,11 +11,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use support::{Lab, SmallDisk, is_root, names, refused, segfit, skipped, stderr, write_gray, write_rgb};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "demo",
     "measure",
     "predict",
     "plan",
+    "report",
     "network",
     "train",
     "evaluate",
@@ -266,7 +268,8 @@ fn plan_prints_the_keys_of_its_contract_and_writes_files_that_agree() {
     assert!(plan["predicted"]["extrapolated"].is_boolean());
     let width = &plan["widths"][0];
     assert!(width["group"].is_string() && width["full"].is_u64() && width["channels"].is_u64());
-    assert_eq!(names(&lab.path("plans/a")), ["network.json", "plan.json", "profile.json"]);
+    let files = ["network.json", "plan.json", "profile.json", "report", "report.html", "sizes.json"];
+    assert_eq!(names(&lab.path("plans/a")), files);
     let written: Value = serde_json::from_slice(&std::fs::read(lab.path("plans/a/plan.json")).unwrap()).unwrap();
     assert_eq!(written, plan);
     let cost = lab.json(&["network", "cost", "--network", "plans/a/network.json", "--size", "32"]);
@@ -281,7 +284,11 @@ fn a_plan_can_be_named_and_a_dry_run_writes_nothing() {
     assert_eq!(names(&lab.path("")), ["data"]);
     let plan = lab.json(&["plan", "data", "--size", "32", "--max-params", "20k", "--out", "out/small.json"]);
     assert!(plan["network"]["params"].as_u64().unwrap() <= 20_000);
-    assert_eq!(names(&lab.path("out")), ["network.json", "profile.json", "small.json"]);
+    let files = ["network.json", "profile.json", "sizes.json", "small", "small.html", "small.json"];
+    assert_eq!(names(&lab.path("out")), files);
+    let quiet = ["plan", "data", "--size", "32", "--max-params", "20k", "--no-report", "--out", "quiet"];
+    assert_eq!(lab.json(&quiet), plan);
+    assert_eq!(names(&lab.path("quiet")), ["network.json", "plan.json", "profile.json"]);
 }
 
 #[test]

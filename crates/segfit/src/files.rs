@@ -74,6 +74,15 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_atomically(path, &text)
 }
 
+/// A value as a reader of its file gets it: 32-bit floats have the digits that are written, not those of the nearest 64-bit one.
+///
+/// # Panics
+/// When the value cannot be written as JSON.
+pub(crate) fn as_read<T: Serialize>(value: &T) -> serde_json::Value {
+    let text = serde_json::to_string(value).expect("plain data is JSON");
+    serde_json::from_str(&text).expect("what was written can be read")
+}
+
 /// The bytes of a NumPy file (`.npy`, version 1.0) of 32-bit floats; `values` has its last dimension fastest.
 ///
 /// # Panics
@@ -113,6 +122,12 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, format: &str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_floats_keep_their_digits() {
+        assert_eq!(as_read(&[1e-5_f32])[0].as_f64(), Some(1e-5));
+        assert_ne!(serde_json::to_value([1e-5_f32]).unwrap()[0].as_f64(), Some(1e-5), "what it is for");
+    }
 
     #[test]
     fn a_json_file_comes_back_and_another_format_is_refused() {

@@ -10,9 +10,11 @@ use segfit::files::write_json;
 use segfit::network::NetworkSpec;
 use segfit::network::families::{self, unet};
 use segfit::phantom::{PhantomKind, PhantomOptions};
-use segfit::plan::{Bound, Budgets, plan};
+use segfit::plan::{Bound, Budgets, Freedom, Request, Space};
 use segfit::predict::{Mapping, NetworkOptions, curve};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
+use segfit::report::{ShownImage, summary};
+use segfit::survey::{SurveyOptions, survey};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::lineage::Lineage;
@@ -23,8 +25,10 @@ use serde::Serialize;
 use super::measure::{Measured, describe, profile_of};
 use super::phantom::write_set;
 use super::plan::write_plan;
+use super::report::{Seen, write_whole_story};
 use crate::context::Global;
 use crate::interrupt;
+use crate::report_files::{PAGE, extremes, shown, write_facts};
 use crate::subject::subject;
 use crate::table::Table;
 use crate::training::{Training, train};
@@ -33,10 +37,11 @@ use crate::units::count;
 /// The whole story on built-in synthetic images, in about a minute
 ///
 /// Makes a set of images with masks, measures how complex it is, predicts the accuracy of every size of a U-Net, plans
-/// the smallest one that should keep 95% of the accuracy, trains that one and the full one on the CPU, and compares.
+/// the smallest one that should keep 95% of the accuracy, trains that one and the full one on the CPU, compares, and writes all
+/// of it as report.html.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Keep everything in this new folder; without it nothing stays
+    /// Keep everything in this new folder; without it only report.html stays, in the system's folder for temporary files
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Number of images
@@ -108,11 +113,15 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 
     say("4. The smallest network that should keep 95% of the accuracy\n")?;
     let budgets = Budgets { keep: Some(KEEP), keep_bound: Bound::Likely, ..Budgets::default() };
-    let mut plan = plan(mapping, &subject, &options, &budgets)?;
+    let space = Space::of_family(&options, &Freedom::default())?;
+    let request = Request { mapping, subject: &subject, space: &space, budgets, objective: None, latency: None };
+    let mut plan = request.plan()?;
     plan.input = Some(input);
-    say(&plan.table())?;
+    let command = format!("segfit plan DATA --width {FULL_WIDTH}");
+    let ladder = request.ladder()?.completed(command, input, |_| Ok::<_, anyhow::Error>(None))?;
+    say(&format!("{}\n\n{}", summary(&plan, global.columns()), plan.table()))?;
     if args.out.is_some() {
-        write_plan(&plan, &profile, None, &folder, global)?;
+        write_plan(&plan, &profile, Some(&ladder), &folder, global)?;
     }
 
     say("5. Both are trained and tested on images that were not used so far\n")?;
@@ -128,8 +137,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let judge = |network: &NetworkSpec, name: &str| {
         one(network, &recipe, &dataset, &material, &folder.join(name), name, global)
     };
-    let planned = judge(&plan.spec, "planned")?;
-    let full = judge(&full, "full")?;
+    let (planned, planned_images) = judge(&plan.spec, "planned")?;
+    let (full, full_images) = judge(&full, "full")?;
     let report = Report {
         images: material.test.len(),
         constant_dice: material.constant_dice()?,
@@ -142,7 +151,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     if args.out.is_some() {
         write_json(&folder.join("demo.json"), &report)?;
     }
-    global.print(&report, &compare(&report, args.steps))
+    global.print(&report, &compare(&report, args.steps))?;
+    let seen =
+        Seen { survey: survey(&dataset, &SurveyOptions::new(input))?, images: vec![planned_images, full_images] };
+    let page = args.out.clone().unwrap_or_else(|| std::env::temp_dir().join("segfit-demo")).join(PAGE);
+    let runs = [folder.join("planned"), folder.join("full")];
+    write_whole_story(profile, plan, ladder, &runs, &seen, &page, global)
 }
 
 fn one(
@@ -153,7 +167,7 @@ fn one(
     folder: &Path,
     title: &str,
     global: &Global,
-) -> Result<Reached> {
+) -> Result<(Reached, (Vec<ShownImage>, Vec<ShownImage>))> {
     let backend = CpuBackend::detect();
     let lineage = &Lineage::default();
     let seed = global.seed;
@@ -164,9 +178,13 @@ fn one(
         Segmenter::new(&backend, network, weights, material.normalisation.clone(), recipe.input).with_loss(recipe.loss);
     let metrics = material.evaluate(&mut segmenter)?;
     write_json(&folder.join("metrics.json"), &metrics)?;
+    write_facts(folder, &done.trained, &backend.name())?;
+    let sample = |name: &str| Ok(material.test.iter().find(|s| s.name == name).cloned());
+    let (best, worst) = extremes(&metrics);
+    let images = (shown(&best, &metrics, &mut segmenter, sample)?, shown(&worst, &metrics, &mut segmenter, sample)?);
     let cost = Cost::of(network, recipe.input.size)?;
     global.detail(&format!("{title}: {} steps on {}", done.trained.steps, backend.name()));
-    Ok(Reached {
+    let reached = Reached {
         params: cost.params,
         macs: cost.macs,
         memory_bytes: cost.memory_bytes(),
@@ -174,7 +192,8 @@ fn one(
         dice: metrics.dice.mean,
         low: metrics.dice.low,
         high: metrics.dice.high,
-    })
+    };
+    Ok((reached, images))
 }
 
 fn compare(report: &Report, steps: usize) -> String {

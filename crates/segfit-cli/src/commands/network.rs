@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Subcommand;
 use segfit::cost::{Cost, LayerCost, layer_costs};
 use segfit::files::write_json;
-use segfit::network::families::FAMILIES;
 use segfit::network::NetworkSpec;
+use segfit::network::families::FAMILIES;
 use serde::Serialize;
 
 use super::network_inherit::{InheritOptions, write_weights};

@@ -304,14 +304,16 @@ fn report(
         ladder: Some(ladder),
         runs: Vec::new(),
     };
-    write_report(&render(&content)?, &folder_of(out).0.join(PAGE), global)
+    write_report(&render(&content)?, &page_of(out), global)
 }
 
 /// The command without budgets and output, for the report: what other sizes are planned with.
 fn command(args: &Args) -> String {
     let Args { data, input, family, freedom, source, budgets, .. } = args;
-    let path = |name: &str, path: &Option<PathBuf>| path.as_ref().map(|p| format!("{name} {}", quoted(&p.to_string_lossy())));
-    let listed = |name: &str, items: Vec<String>| (!items.is_empty()).then(|| format!("{name} {}", quoted(&items.join(","))));
+    let path =
+        |name: &str, path: &Option<PathBuf>| path.as_ref().map(|p| format!("{name} {}", quoted(&p.to_string_lossy())));
+    let listed =
+        |name: &str, items: Vec<String>| (!items.is_empty()).then(|| format!("{name} {}", quoted(&items.join(","))));
     let device = match (&budgets.device, budgets.needs_latency()) {
         (None, true) => Some(format!("--device {THIS_MACHINE}")),
         (device, _) => path("--device", device),
@@ -364,6 +366,12 @@ fn print_comparison(paths: &[PathBuf], global: &Global) -> Result<()> {
     let read = |path: &PathBuf| Ok((path.display().to_string(), Plan::read(path)?));
     let comparison = compare(&paths.iter().map(read).collect::<segfit::Result<Vec<_>>>()?);
     global.print(&comparison, &comparison.table())
+}
+
+/// `report.html`, or the name of the plan with that ending.
+fn page_of(out: &Path) -> PathBuf {
+    let (folder, name) = folder_of(out);
+    folder.join(if name == "plan.json" { PAGE.into() } else { Path::new(name).with_extension("html") })
 }
 
 /// The folder to write to, and the plan's name in it.

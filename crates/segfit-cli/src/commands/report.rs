@@ -90,6 +90,25 @@ pub fn write_run_report(folder: &Path, seen: Seen, global: &Global) -> Result<()
     Ok(())
 }
 
+/// The page of a plan with the runs that show how good it is.
+///
+/// # Errors
+/// As [`write_run_report`].
+pub fn write_whole_story(
+    profile: ComplexityProfile,
+    plan: Plan,
+    ladder: Ladder,
+    runs: &[PathBuf],
+    seen: &Seen,
+    page: &Path,
+    global: &Global,
+) -> Result<()> {
+    let runs = runs.iter().map(|folder| ReadRun::open(folder)).collect::<Result<_>>()?;
+    let parts = Parts { profile: Some(profile), plan: Some(plan), ladder: Some(ladder), runs };
+    parts.write(Some(seen), None, page, global)?;
+    Ok(())
+}
+
 fn open(folders: &FolderOptions, data: Option<&Path>, global: &Global) -> Result<Dataset> {
     let dataset = Dataset::open(&folders.options(data))?;
     announce(&dataset, global);
@@ -128,14 +147,13 @@ impl Parts {
         for path in paths {
             parts.add(path).with_context(|| format!("reading {}", path.display()))?;
         }
+        if parts.plan.is_some() && !parts.runs.is_empty() {
+            bail!("a report is of one plan or of runs, not of both; `segfit plan --compare` compares plans");
+        }
         if let [run] = &parts.runs[..] {
             let folder = run.folder.path.clone();
             parts.plan = run.plan.clone();
             parts.beside(&folder)?;
-        }
-        let kinds = [!parts.runs.is_empty(), parts.plan.is_some() && parts.runs.len() != 1];
-        if kinds.iter().filter(|k| **k).count() > 1 {
-            bail!("a report is of one plan or of runs, not of both; `segfit plan --compare` compares plans");
         }
         Ok(parts)
     }
@@ -199,8 +217,8 @@ impl Parts {
     fn title(&self) -> String {
         match (&self.runs[..], &self.plan, &self.profile) {
             ([run], ..) => format!("{} on {}", run.name(), run.folder.info.dataset),
-            ([first, ..], ..) => format!("{} runs on {}", self.runs.len(), first.folder.info.dataset),
             (_, Some(plan), _) => plan.dataset.name.clone(),
+            ([first, ..], ..) => format!("{} runs on {}", self.runs.len(), first.folder.info.dataset),
             (.., Some(profile)) => profile.dataset.clone(),
             _ => String::new(),
         }
@@ -298,9 +316,6 @@ impl ReadRun {
             Ok(prepare(&dataset.load(&[index])?, &info.recipe.input).into_iter().next())
         };
         let (best, worst) = extremes(evaluation);
-        Ok((
-            shown(&best, evaluation, &mut segmenter, sample)?,
-            shown(&worst, evaluation, &mut segmenter, sample)?,
-        ))
+        Ok((shown(&best, evaluation, &mut segmenter, sample)?, shown(&worst, evaluation, &mut segmenter, sample)?))
     }
 }

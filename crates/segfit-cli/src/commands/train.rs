@@ -16,7 +16,7 @@ use segfit_engine::lineage::LineageRecord;
 use segfit_engine::material::Material;
 use segfit_engine::run_folder::RunFolder;
 use segfit_engine::segmenter::Segmenter;
-use segfit_engine::trainer::{Trained, checkpoint_path};
+use segfit_engine::trainer::checkpoint_path;
 use serde::Serialize;
 
 use super::evaluate::summary;
@@ -25,7 +25,7 @@ use crate::context::Global;
 use crate::data_options::{DataOptions, size_in_range};
 use crate::interrupt;
 use crate::lineage_options::LineageOptions;
-use crate::report_files::{SIZES, TRAINING, TRAINING_FORMAT, TrainingFacts, extremes, shown};
+use crate::report_files::{SIZES, extremes, shown, write_facts};
 use crate::training::{Training, train};
 use crate::units::bytes;
 
@@ -148,21 +148,6 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         summary(&metrics)
     );
     global.print(&report, &text)
-}
-
-/// `training.json`: an earlier call's stays when this one had nothing left to do.
-fn write_facts(folder: &Path, trained: &Trained, engine: &str) -> Result<()> {
-    if trained.steps_here == 0 {
-        return Ok(());
-    }
-    let facts = TrainingFacts {
-        format: TRAINING_FORMAT.into(),
-        steps: trained.steps,
-        seconds: trained.seconds / trained.steps_here as f64 * trained.steps as f64,
-        peak_bytes: trained.bytes,
-        engine: engine.into(),
-    };
-    Ok(write_json(&folder.join(TRAINING), &facts)?)
 }
 
 /// The page in the run's folder.

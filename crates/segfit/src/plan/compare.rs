@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Bound;
 use super::{Budgets, Plan, PlannedNetwork};
+use crate::numbers::{bytes, short, thousands};
 use crate::predict::Prediction;
 use crate::predict::table::{align, interval};
-use crate::numbers::{bytes, short, thousands};
 
 /// `format` of comparisons.
 pub const COMPARISON_FORMAT: &str = "segfit-comparison/1";

@@ -8,8 +8,8 @@ use super::judge::{Candidate, Judge};
 use super::search::Found;
 use super::space::Free;
 use crate::error::Result;
-use crate::predict::table::align;
 use crate::numbers::short;
+use crate::predict::table::align;
 use crate::predict::{Side, Subject};
 
 /// Measures that say how much there is to see at a scale.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::budget::Budgets;
+use super::budget::{Bound, Budgets};
 use super::front::{Front, Known};
 use super::judge::Judge;
 use super::objective::Objective;
@@ -14,6 +14,7 @@ use super::request::Request;
 use super::search::{lines, search};
 use super::{Plan, PlannedLatency};
 use crate::error::{Error, Result};
+use crate::files::as_read;
 use crate::network::NetworkSpec;
 use crate::predict::Mapping;
 use crate::recipe::InputSpec;
@@ -73,10 +74,12 @@ impl LimitOption {
         }
     }
 
+    /// The budgets of the command line with this option alone, whose bound of a share to keep is the likely one.
     fn budgets(self) -> Budgets {
+        let none = Budgets { keep_bound: Bound::Likely, ..Budgets::default() };
         match self {
-            Self::MaxParams(limit) => Budgets { max_params: Some(limit), ..Budgets::default() },
-            Self::MaxMacs(limit) => Budgets { max_macs: Some(limit), ..Budgets::default() },
+            Self::MaxParams(limit) => Budgets { max_params: Some(limit), ..none },
+            Self::MaxMacs(limit) => Budgets { max_macs: Some(limit), ..none },
         }
     }
 }
@@ -199,18 +202,24 @@ const DIVIDED: &str = "spec";
 impl From<Ladder> for Pooled {
     fn from(ladder: Ladder) -> Self {
         let mut pool = Pool::default();
-        let object = |value: &dyn Fn() -> serde_json::Result<Value>| match value() {
-            Ok(Value::Object(map)) => map,
-            _ => Map::new(),
+        let object = |value: Value| match value {
+            Value::Object(map) => map,
+            other => Map::from_iter([("value".to_string(), other)]),
         };
         let mut pooled = |rung: &Rung| {
-            let mut plan = object(&|| serde_json::to_value(&rung.plan));
+            let mut plan = object(as_read(&rung.plan));
             plan.shift_remove(DIVIDED);
-            let spec = object(&|| serde_json::to_value(&rung.plan.spec));
+            let spec = object(as_read(&rung.plan.spec));
             PooledRung { option: rung.option, plan: pool.places(plan), spec: pool.places(spec) }
         };
         let rungs = ladder.rungs.iter().map(&mut pooled).collect();
-        Self { format: LADDER_FORMAT.into(), command: ladder.command, margins: ladder.margins, pool: pool.values, rungs }
+        Self {
+            format: LADDER_FORMAT.into(),
+            command: ladder.command,
+            margins: ladder.margins,
+            pool: pool.values,
+            rungs,
+        }
     }
 }
 
@@ -242,7 +251,8 @@ impl TryFrom<Pooled> for Ladder {
     fn try_from(pooled: Pooled) -> std::result::Result<Self, String> {
         let object = |places: &Places| -> std::result::Result<Map<String, Value>, String> {
             let value = |(key, place): &(String, usize)| {
-                let value = pooled.pool.get(*place).ok_or_else(|| format!("the pool has no value {place} for {key}"))?;
+                let value =
+                    pooled.pool.get(*place).ok_or_else(|| format!("the pool has no value {place} for {key}"))?;
                 Ok((key.clone(), value.clone()))
             };
             places.iter().map(value).collect()
@@ -255,7 +265,11 @@ impl TryFrom<Pooled> for Ladder {
             Ok(Rung { option: rung.option, plan })
         };
         let rungs: Vec<Rung> = pooled.rungs.iter().map(rung).collect::<std::result::Result<_, String>>()?;
-        if rungs.is_empty() { Err("a ladder without rungs".into()) } else { Ok(Self { command: pooled.command, margins: pooled.margins, rungs }) }
+        if rungs.is_empty() {
+            Err("a ladder without rungs".into())
+        } else {
+            Ok(Self { command: pooled.command, margins: pooled.margins, rungs })
+        }
     }
 }
 
@@ -275,14 +289,8 @@ mod tests {
         let options = NetworkOptions { family, in_channels: 3, classes: 2, full_width: 64, depth: 4, size: 128 };
         let space = Space::of_family(&options, &Freedom::default()).unwrap();
         let budgets = Budgets { keep: Some(0.9), ..Budgets::default() };
-        let request = Request {
-            mapping: &mapping,
-            subject: &subject,
-            space: &space,
-            budgets,
-            objective: None,
-            latency: None,
-        };
+        let request =
+            Request { mapping: &mapping, subject: &subject, space: &space, budgets, objective: None, latency: None };
         let ladder = request.ladder().unwrap();
         assert!(ladder.rungs.len() > 5, "{}", ladder.rungs.len());
         assert!(ladder.rungs.is_sorted_by_key(|r| r.plan.network.params));

@@ -2,9 +2,9 @@
 
 use super::{Plan, PlannedLatency};
 use crate::cost::latency::Conditions;
+use crate::numbers::{bytes, short, thousands};
 use crate::predict::size_rows;
 use crate::predict::table::{align, interval};
-use crate::numbers::{bytes, short, thousands};
 
 impl Plan {
     /// The plan as aligned text: cost beside the full network, prediction, channels of every group, alternatives.

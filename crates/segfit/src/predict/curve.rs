@@ -7,11 +7,11 @@ use super::interval::Interval;
 use super::mapping::{Mapping, Prediction};
 use super::record::DatasetId;
 use super::table::{align, interval};
-use crate::numbers::{bytes, short, thousands};
 use crate::cost::Cost;
 use crate::error::Result;
 use crate::network::families::{self, build};
 use crate::network::{NetworkSpec, Widths};
+use crate::numbers::{bytes, short, thousands};
 
 /// `format` of curve files.
 pub const CURVE_FORMAT: &str = "segfit-curve/1";

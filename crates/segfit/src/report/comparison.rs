@@ -35,11 +35,8 @@ pub(super) fn differences(runs: &[Run<'_>]) -> Vec<Difference> {
 
 fn difference(own: &Evaluation, base: &Evaluation) -> Option<(Interval, usize, usize)> {
     let known: BTreeMap<&str, f64> = base.per_image.iter().map(|i| (i.name.as_str(), i.dice)).collect();
-    let both: Vec<(f64, String)> = own
-        .per_image
-        .iter()
-        .filter_map(|i| Some((i.dice - known.get(i.name.as_str())?, i.source.clone())))
-        .collect();
+    let both: Vec<(f64, String)> =
+        own.per_image.iter().filter_map(|i| Some((i.dice - known.get(i.name.as_str())?, i.source.clone()))).collect();
     let (values, sources): (Vec<f64>, Vec<String>) = both.into_iter().unzip();
     let better = values.iter().filter(|&&v| v > 0.0).count();
     (!values.is_empty()).then(|| (bootstrap_mean(&values, &sources, RESAMPLES, 0).0, better, values.len()))
@@ -123,7 +120,9 @@ pub(super) fn forest(differences: &[Difference], first: &str) -> Option<Figure> 
         let text = shortened(&d.name);
         figure.notes.push(Note { class: String::new(), x: frame.left - 10.0, y: y + 4.0, anchor: "end".into(), text });
         let numbers = [mean, low, high].map(|v| v.to_string());
-        figure.table.push([vec![d.name.clone()], numbers.to_vec(), vec![d.better.to_string(), d.images.to_string()]].concat());
+        figure
+            .table
+            .push([vec![d.name.clone()], numbers.to_vec(), vec![d.better.to_string(), d.images.to_string()]].concat());
     }
     figure.frame = frame;
     Some(figure)

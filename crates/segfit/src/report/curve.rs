@@ -31,7 +31,8 @@ pub(super) fn curve(offers: &[Offer<'_>], start: usize, measured: &[(u64, f64, S
     let mut stations: Vec<Station> = if offers.len() > 1 {
         offers.iter().filter(|o| o.on_front).map(station).collect()
     } else {
-        let row = |r: &crate::predict::SizeRow| Station { params: r.params, dice: r.dice, extrapolated: r.extrapolated };
+        let row =
+            |r: &crate::predict::SizeRow| Station { params: r.params, dice: r.dice, extrapolated: r.extrapolated };
         chosen.alternatives.iter().map(row).collect()
     };
     stations.sort_by_key(|s| s.params);
@@ -102,7 +103,8 @@ fn title(offer: &Offer<'_>) -> String {
 fn described(stations: &[Station], params: u64, dice: Interval) -> String {
     let (Some(first), Some(last)) = (stations.first(), stations.last()) else { return String::new() };
     let outside = stations.iter().filter(|s| s.extrapolated).count();
-    let outside = if outside == 0 { String::new() } else { format!(" {outside} sizes lie outside of what was calibrated.") };
+    let outside =
+        if outside == 0 { String::new() } else { format!(" {outside} sizes lie outside of what was calibrated.") };
     format!(
         "From Dice {:.3} with {} weights to {:.3} with {}. The network chosen has {} and Dice {:.3} ({:.3} to {:.3}).{outside}",
         first.dice.mean,

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Content;
 use super::curve::{Curve, curve};
 use super::figure::Figure;
 use super::picture::{Picture, picture};
 use super::words::{factor, family, percents};
-use super::Content;
+use crate::files::as_read;
 use crate::numbers::{bytes, short, thousands};
 use crate::plan::{Bound, LimitOption, Objective, Plan, Precision};
 use crate::predict::Interval;
@@ -221,7 +222,7 @@ pub(super) fn explore(plan: &Plan, content: &Content<'_>) -> Explored {
             "bound": plan.budgets.keep.map_or(Bound::Likely, |_| plan.budgets.keep_bound),
             "margins": ladder.margins,
             "offers": offers.iter().zip(&places).map(offer).collect::<Vec<_>>(),
-            "chosen": plan,
+            "chosen": as_read(plan),
             "ladder": ladder,
         })
     });

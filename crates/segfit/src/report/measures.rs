@@ -68,7 +68,8 @@ impl Strips {
     /// `None` when none of the measures is known.
     pub(super) fn of(profile: &ComplexityProfile, mapping: Option<&Mapping>) -> Option<Self> {
         let known = DRAWN.iter().filter_map(|(name, words)| Some((*name, *words, profile.measures.get(*name)?)));
-        let rows: Vec<Strip> = known.enumerate().map(|(i, (name, words, s))| strip(i, name, words, s, mapping)).collect();
+        let rows: Vec<Strip> =
+            known.enumerate().map(|(i, (name, words, s))| strip(i, name, words, s, mapping)).collect();
         let title = format!("Complexity of {} training images by {} measures", profile.images, rows.len());
         let height = rows.len() as f64 * ROW + 4.0;
         (!rows.is_empty()).then_some(Self { width: WIDTH, height, from: FROM, to: TO, title, rows })
@@ -89,7 +90,10 @@ fn strip(index: usize, name: &str, words: &str, s: &Summary, mapping: Option<&Ma
         y: 4.0 + index as f64 * ROW,
         low,
         high,
-        marks: others.iter().map(|(set, v)| Mark { at: axis.at(*v), label: format!("{set}: {}", three_digits(*v)) }).collect(),
+        marks: others
+            .iter()
+            .map(|(set, v)| Mark { at: axis.at(*v), label: format!("{set}: {}", three_digits(*v)) })
+            .collect(),
         q05: axis.at(s.q05),
         q25: axis.at(s.q25),
         q50: axis.at(s.q50),
@@ -128,7 +132,8 @@ pub(super) fn all(profile: &ComplexityProfile) -> Vec<MeasureRow> {
 
 /// All measures of the images, and of the calibration's data sets at full resolution, as numbers.
 pub(super) fn table(profile: &ComplexityProfile, mapping: Option<&Mapping>) -> Vec<Vec<String>> {
-    let mut rows = vec![heading(["data_set", "measure", "mean", "deviation", "q05", "q25", "q50", "q75", "q95", "unit"])];
+    let mut rows =
+        vec![heading(["data_set", "measure", "mean", "deviation", "q05", "q25", "q50", "q75", "q95", "unit"])];
     for (name, s) in &profile.measures {
         let numbers = [s.mean, s.deviation, s.q05, s.q25, s.q50, s.q75, s.q95].map(|v| v.to_string());
         rows.push([vec![profile.dataset.clone(), name.clone()], numbers.to_vec(), vec![s.unit.clone()]].concat());

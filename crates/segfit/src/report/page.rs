@@ -49,15 +49,15 @@ pub fn render(content: &Content<'_>) -> Result<Rendered> {
     if comparison.is_some() {
         part("comparison", "Comparison");
     }
-    let explored = content.plan.map(|plan| press.explore(explore(plan, content))).transpose()?;
-    if explored.is_some() {
-        part("size", "Accuracy and size");
-    }
     let mut runs = Vec::new();
     for (i, run) in content.runs.iter().enumerate() {
         let id = if content.runs.len() == 1 { "run".to_string() } else { format!("run{}", i + 1) };
         runs.push(press.run(run, &id)?);
         part(&id, &if content.runs.len() == 1 { "After training".to_string() } else { run.name.clone() });
+    }
+    let explored = content.plan.map(|plan| press.explore(explore(plan, content))).transpose()?;
+    if explored.is_some() {
+        part("sizes", "Accuracy and size");
     }
     let data = press.data(content)?;
     if data.is_some() {
@@ -79,7 +79,7 @@ pub fn render(content: &Content<'_>) -> Result<Rendered> {
             title => format!("segfit report: {}", content.title),
             version => env!("CARGO_PKG_VERSION"),
             nonce,
-            style => Value::from_safe_string(format!("{STYLE}{FIGURE_STYLE}")),
+            style => Value::from_safe_string(format!("{FIGURE_STYLE}{STYLE}")),
             script => Value::from_safe_string(SCRIPT.into()),
             answer => headline(content),
             after => after(content),
@@ -177,7 +177,8 @@ impl Press {
     }
 
     fn run(&mut self, run: &Run<'_>, id: &str) -> Result<Value> {
-        let dice = learning(&[run], &format!("{id}_validation_dice"), "Dice on validation images", |p| p.validation_dice);
+        let dice =
+            learning(&[run], &format!("{id}_validation_dice"), "Dice on validation images", |p| p.validation_dice);
         let loss = learning(&[run], &format!("{id}_loss"), "loss on training images", |p| Some(p.loss));
         let learning = match (dice, loss) {
             (None, None) => None,
@@ -252,9 +253,7 @@ fn shown(all: &[Shown]) -> Vec<ShownImage> {
 }
 
 fn classes(survey: &Survey) -> Vec<serde_json::Value> {
-    let row = |c: &crate::survey::ClassShare| {
-        json!({ "name": c.label, "share": percent(c.share), "images": format!("{} of {}", c.images, survey.train) })
-    };
+    let row = |c: &crate::survey::ClassShare| json!({ "name": c.label, "share": percent(c.share), "images": format!("{} of {}", c.images, survey.train) });
     survey.classes.iter().map(row).collect()
 }
 
@@ -287,11 +286,14 @@ fn after(content: &Content<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     if let [run] = &content.runs[..] {
         lines.extend(run.words().into_iter().skip(1));
-        lines.extend(content.plan.map(|p| format!("Before the training: {}", super::words::answer(p))));
+    }
+    if content.runs.len() > 1 && content.plan.is_some() {
+        lines.extend(content.runs.iter().map(|run| format!("{}: {}", run.name, run.headline())));
     }
     if let Some(plan) = content.plan {
-        if content.runs.is_empty() {
-            lines.push("The interval is meant to hold the true value nine times in ten. Nothing was trained for this prediction.".into());
+        if content.runs.len() != 1 {
+            let words = "The interval is meant to hold the true value nine times in ten. Nothing was trained for this prediction.";
+            lines.push(words.into());
         }
         if plan.predicted.extrapolated {
             lines.push(format!("Outside of what was calibrated: {}.", plan.predicted.reasons.join("; ")));

@@ -93,7 +93,9 @@ pub(super) fn picture(plan: &Plan) -> Picture {
         let blocks: Vec<Block> = [Side::Encoder, Side::Decoder]
             .into_iter()
             .zip(&sides)
-            .flat_map(|(side, own)| own.iter().enumerate().map(move |(i, b)| block(b, side, top + i as f64 * (BLOCK + 3.0), widest)))
+            .flat_map(|(side, own)| {
+                own.iter().enumerate().map(move |(i, b)| block(b, side, top + i as f64 * (BLOCK + 3.0), widest))
+            })
             .collect();
         let label = if scale == 0 { "full size".into() } else { format!("1/{}", 1_usize << scale) };
         // Room for the longest block and its number on either side.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::axis::{Axis, Spread};
 use super::figure::{Figure, Frame, Path, Point, heading, path};
 use super::images::ShownImage;
-use super::words::{duration, percent};
+use super::words::{duration, factor, family, percent};
 use crate::cost::Cost;
 use crate::error::Result;
 use crate::evaluate::{Evaluation, Interval};
@@ -74,10 +74,31 @@ impl Run<'_> {
         Some((params, self.evaluation?.dice.mean, self.name.clone()))
     }
 
+    /// What was reached, in one sentence.
+    pub(super) fn headline(&self) -> String {
+        let Some((params, dice)) = self.measured().map(|(params, ..)| params).zip(self.evaluation) else {
+            return format!("The training of {} is not finished or not evaluated yet.", self.name);
+        };
+        let full = self.plan.map(|p| p.full.params).filter(|&full| full > params);
+        let less = full.map_or_else(String::new, |full| {
+            format!(", {} fewer than the full-size one,", factor(full as f64, params as f64))
+        });
+        format!(
+            "A {} of {} weights{less} reaches Dice {} on {} test images.",
+            family(&self.network.family),
+            short(params),
+            interval(dice.dice),
+            dice.images
+        )
+    }
+
     /// What was reached and what had been predicted, in sentences.
     pub(super) fn words(&self) -> Vec<String> {
         let Some(evaluation) = self.evaluation else {
-            return vec!["This training is not finished or not evaluated yet: `segfit train` goes on, `segfit evaluate` judges.".into()];
+            return vec![
+                "This training is not finished or not evaluated yet: `segfit train` goes on, `segfit evaluate` judges."
+                    .into(),
+            ];
         };
         let dice = evaluation.dice;
         let on = format!("{} test images from {} sources", evaluation.images, evaluation.sources);
@@ -115,7 +136,10 @@ impl Run<'_> {
             ("memory to segment", bytes(cost.memory_bytes())),
         ];
         if let Some(facts) = &self.facts {
-            rows.push(("training", format!("{} steps of recipe {} with seed {}", thousands(facts.steps as u64), facts.recipe, facts.seed)));
+            rows.push((
+                "training",
+                format!("{} steps of recipe {} with seed {}", thousands(facts.steps as u64), facts.recipe, facts.seed),
+            ));
             rows.extend(facts.seconds.map(|s| ("time of training", format!("{} on {}", duration(s), facts.engine))));
             rows.extend(facts.peak_bytes.map(|b| ("memory to train", bytes(b))));
         }
@@ -128,9 +152,7 @@ impl Run<'_> {
 
     fn class_rows(&self) -> Vec<Value> {
         let scores = self.evaluation.map_or(&[][..], |e| &e.per_class);
-        let row = |c: &crate::evaluate::ClassScore<Interval>| {
-            json!({ "name": self.class(c.class.into()), "dice": interval(c.dice), "iou": interval(c.iou) })
-        };
+        let row = |c: &crate::evaluate::ClassScore<Interval>| json!({ "name": self.class(c.class.into()), "dice": interval(c.dice), "iou": interval(c.iou) });
         scores.iter().filter(|_| scores.len() > 1).map(row).collect()
     }
 
@@ -139,7 +161,8 @@ impl Run<'_> {
         let names: Vec<String> = (0..counts.len()).map(|i| self.class(i)).collect();
         let row = |(i, row): (usize, &Vec<u64>)| {
             let pixels: u64 = row.iter().sum();
-            let shares: Vec<String> = row.iter().map(|&n| if pixels == 0 { "-".into() } else { percent(n as f64 / pixels as f64) }).collect();
+            let shares: Vec<String> =
+                row.iter().map(|&n| if pixels == 0 { "-".into() } else { percent(n as f64 / pixels as f64) }).collect();
             json!({ "name": names[i], "shares": shares, "pixels": thousands(pixels) })
         };
         Some(json!({ "names": names, "rows": counts.iter().enumerate().map(row).collect::<Vec<_>>() }))
@@ -169,13 +192,15 @@ pub(super) fn learning(runs: &[&Run<'_>], name: &str, what: &str, shown: Shown) 
     let x = Axis::between(0.0, last, (frame.left, frame.right - 10.0));
     let y = Axis::around(Spread::Linear, each().map(|p| p.1), (frame.bottom, frame.top));
     frame.x_ticks = x.ticks(5, |v| thousands(v.round() as u64));
-    frame.y_ticks = y.ticks(6, crate::numbers::three_digits);
+    let decimals = if y.ends()[1] - y.ends()[0] < 0.1 { 3 } else { 2 };
+    frame.y_ticks = y.ticks(6, |v| format!("{v:.decimals$}"));
     frame.x_label = "optimiser steps".into();
     frame.y_label = what.into();
     frame.title = format!("{what} during training");
     let ends = all.iter().filter_map(|(name, p)| Some(format!("{name} ends at {:.3}", p.last()?.1)));
     frame.description = ends.collect::<Vec<_>>().join("; ");
-    let mut figure = Figure { name: name.into(), frame, table: vec![heading(["run", "step", "value"])], ..Figure::default() };
+    let mut figure =
+        Figure { name: name.into(), frame, table: vec![heading(["run", "step", "value"])], ..Figure::default() };
     for (i, (run, points)) in all.iter().enumerate() {
         let class = format!("s{}", i % 6);
         let at = |&(step, value): &(f64, f64)| (x.at(step), y.at(value));
@@ -201,7 +226,8 @@ struct Ranked<'a> {
 
 /// Dice of all test images from the lowest to the highest.
 pub(super) fn per_image(evaluation: &Evaluation, name: &str) -> Figure {
-    let mut ranked: Vec<Ranked<'_>> = evaluation.per_image.iter().map(|i| Ranked { name: &i.name, dice: i.dice }).collect();
+    let mut ranked: Vec<Ranked<'_>> =
+        evaluation.per_image.iter().map(|i| Ranked { name: &i.name, dice: i.dice }).collect();
     ranked.sort_by(|a, b| a.dice.total_cmp(&b.dice).then_with(|| a.name.cmp(b.name)));
     let mut frame = Frame { ..Frame::new(720.0, 280.0) };
     let count = ranked.len();
@@ -229,7 +255,10 @@ pub(super) fn per_image(evaluation: &Evaluation, name: &str) -> Figure {
     let points = picked.map(point).collect();
     let mean = evaluation.dice.mean;
     let rules = vec![super::axis::Tick { at: y.at(mean), label: format!("mean {mean:.3}") }];
-    let row = |i: &crate::evaluate::ImageScore| vec![i.name.clone(), i.source.clone(), i.dice.to_string(), i.iou.to_string()];
-    let table = std::iter::once(heading(["image", "source", "dice", "iou"])).chain(evaluation.per_image.iter().map(row)).collect();
+    let row =
+        |i: &crate::evaluate::ImageScore| vec![i.name.clone(), i.source.clone(), i.dice.to_string(), i.iou.to_string()];
+    let table = std::iter::once(heading(["image", "source", "dice", "iou"]))
+        .chain(evaluation.per_image.iter().map(row))
+        .collect();
     Figure { name: name.into(), frame, rules, points, table, ..Figure::default() }
 }

@@ -22,10 +22,12 @@ pub fn summary(plan: &Plan, columns: Option<usize>) -> String {
 /// What a page says at its top.
 pub(super) fn headline(content: &Content<'_>) -> String {
     match (&content.runs[..], content.plan, content.profile) {
-        ([run], ..) => run.words().remove(0),
-        ([_, _, ..], ..) => compared(content),
+        ([run], ..) => run.headline(),
         (_, Some(plan), _) => answer(plan),
-        (.., Some(profile)) => format!("How complex the {} training images of {} are.", profile.images, profile.dataset),
+        ([_, _, ..], ..) => compared(content),
+        (.., Some(profile)) => {
+            format!("How complex the {} training images of {} are.", profile.images, profile.dataset)
+        }
         _ => content.title.clone(),
     }
 }
@@ -33,16 +35,20 @@ pub(super) fn headline(content: &Content<'_>) -> String {
 fn compared(content: &Content<'_>) -> String {
     let scored = content.runs.iter().filter_map(|r| Some((r, r.evaluation?.dice.mean)));
     match scored.max_by(|a, b| a.1.total_cmp(&b.1)) {
-        Some((best, dice)) => format!("Of {} runs, {} has the highest test Dice, {dice:.3}.", content.runs.len(), best.name),
+        Some((best, dice)) => {
+            format!("Of {} runs, {} has the highest test Dice, {dice:.3}.", content.runs.len(), best.name)
+        }
         None => format!("{} runs, none of them evaluated yet.", content.runs.len()),
     }
 }
 
 fn plot(plan: &Plan, columns: usize) -> String {
-    let rows: Vec<(f64, Interval)> = plan.alternatives.iter().map(|r| ((r.params.max(1) as f64).log10(), r.dice)).collect();
+    let rows: Vec<(f64, Interval)> =
+        plan.alternatives.iter().map(|r| ((r.params.max(1) as f64).log10(), r.dice)).collect();
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return String::new() };
     let width = columns - 8;
-    let range = |values: &mut dyn Iterator<Item = f64>| values.fold((1.0_f64, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
+    let range =
+        |values: &mut dyn Iterator<Item = f64>| values.fold((1.0_f64, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
     let (low, high) = range(&mut rows.iter().flat_map(|(_, d)| [d.low, d.high]));
     let span = (high - low).max(1e-3);
     let row = |dice: f64| (((high - dice) / span) * (ROWS - 1) as f64).round().clamp(0.0, (ROWS - 1) as f64) as usize;

@@ -48,10 +48,10 @@ pub(super) fn duration(seconds: f64) -> String {
 
 /// The family as people call it.
 pub(super) fn family(name: &str) -> String {
-    crate::network::families::FAMILIES.iter().find(|f| f.name == name).map_or_else(
-        || format!("network ({name})"),
-        |f| f.title.to_string(),
-    )
+    crate::network::families::FAMILIES
+        .iter()
+        .find(|f| f.name == name)
+        .map_or_else(|| format!("network ({name})"), |f| f.title.to_string())
 }
 
 /// The plan in one sentence.

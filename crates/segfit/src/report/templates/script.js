@@ -11,6 +11,11 @@
     root.dataset.theme = dark ? "light" : "dark";
   });
 
+  // What is folded away is printed, too.
+  addEventListener("beforeprint", () => {
+    for (const part of document.querySelectorAll("details")) part.open = true;
+  });
+
   const source = document.getElementById("offers");
   if (!source) return;
   const data = JSON.parse(source.textContent);
