@@ -67,10 +67,9 @@ impl Global {
         Ok(())
     }
 
-    /// A line on standard error.
-    #[expect(clippy::print_stderr, reason = "the one place for notes to a person")]
+    /// A line on standard error; nobody may be reading it.
     pub fn note(&self, text: &str) {
-        eprintln!("{text}");
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
     /// A line on standard error with `--verbose`.

@@ -42,36 +42,33 @@ const TEMPLATES: [(&str, &str); 10] = [
 /// When a network does not fit together.
 pub fn render(content: &Content<'_>) -> Result<Rendered> {
     let mut press = Press::new()?;
-    let mut parts: Vec<(String, String)> = Vec::new();
-    let mut part = |id: &str, title: &str| parts.push((id.into(), title.into()));
-
+    let is_alone = content.runs.len() == 1;
     let comparison = (content.runs.len() > 1).then(|| press.comparison(&content.runs)).transpose()?;
-    if comparison.is_some() {
-        part("comparison", "Comparison");
-    }
-    let mut runs = Vec::new();
-    for (i, run) in content.runs.iter().enumerate() {
-        let id = if content.runs.len() == 1 { "run".to_string() } else { format!("run{}", i + 1) };
-        runs.push(press.run(run, &id)?);
-        part(&id, &if content.runs.len() == 1 { "After training".to_string() } else { run.name.clone() });
-    }
+    let names: Vec<(String, &str)> = match &content.runs[..] {
+        [_] => vec![("run".into(), "After training")],
+        runs => runs.iter().enumerate().map(|(i, run)| (format!("run{}", i + 1), run.name.as_str())).collect(),
+    };
+    let runs = content.runs.iter().zip(&names).map(|(run, (id, _))| press.run(run, id)).collect::<Result<Vec<_>>>()?;
     let explored = content.plan.map(|plan| press.explore(explore(plan, content))).transpose()?;
-    if explored.is_some() {
-        part("sizes", "Accuracy and size");
-    }
     let data = press.data(content)?;
-    if data.is_some() {
-        part("data", "The images");
-    }
     let spec = content.plan.map(|p| (&p.spec, p.network.size));
-    let spec = spec.or_else(|| content.runs.first().filter(|_| content.runs.len() == 1).map(|r| (r.network, r.size)));
+    let spec = spec.or_else(|| content.runs.first().filter(|_| is_alone).map(|r| (r.network, r.size)));
     let layers = spec.map(|(spec, size)| layers(spec, size)).transpose()?;
-    if layers.is_some() {
-        part("layers", "Layers");
-    }
+    // A run alone is about what it reached, everything else about what to choose: the page has the same order.
+    let part = |is: bool, id: &str, title: &str| is.then(|| json!({ "id": id, "title": title }));
+    let mut parts = vec![
+        part(explored.is_some() && !is_alone, "sizes", "Accuracy and size"),
+        part(comparison.is_some(), "comparison", "Comparison"),
+    ];
+    parts.extend(names.iter().map(|(id, title)| part(true, id, title)));
+    parts.extend([
+        part(explored.is_some() && is_alone, "sizes", "Accuracy and size"),
+        part(data.is_some(), "data", "The images"),
+        part(layers.is_some(), "layers", "Layers"),
+    ]);
+    let parts: Vec<serde_json::Value> = parts.into_iter().flatten().collect();
     let (explored, offers) = explored.unzip();
     let offers = offers.flatten();
-    let parts: Vec<_> = parts.iter().map(|(id, title)| json!({ "id": id, "title": title })).collect();
     let nonce = blake3::hash(SCRIPT.as_bytes()).to_hex()[..24].to_string();
     let html = press.print(
         "page.html",
