@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Measures;
 use super::anchor::{Anchored, KnownRun};
+use super::calibrated_on::CalibratedOn;
 use super::candidates::{Estimate, Fitted, ModelKind, choose, leave_one_out, logit, mean_error, originals};
 use super::decision::margin;
 use super::grid::Spot;
 use super::half_widths::{HalfWidths, Residual};
+use super::hull::{Hull, ShapeHull};
 use super::interval::{CONFORMAL_SETS, Interval};
-use super::record::{RecipeId, Record, short_hash};
-use super::samples::{Samples, SetSamples};
+use super::record::{Record, short_hash};
+use super::samples::Samples;
 use super::shape_error::shape_error;
 use super::size::{Cell, SizeFeatures};
 use crate::error::{Error, Result};
@@ -27,78 +29,6 @@ pub const MAPPING_FORMAT: &str = "segfit-mapping/4";
 
 /// Data sets that a mapping needs at least, so that leaving one out leaves two.
 pub(crate) const SMALLEST_CALIBRATION: usize = 3;
-
-/// Where a mapping comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CalibratedOn {
-    /// A remark of the person who made it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// Names of the data sets.
-    pub data_sets: Vec<String>,
-    /// Network families.
-    pub families: Vec<String>,
-    /// Base widths.
-    pub widths: Vec<usize>,
-    /// Depths.
-    pub depths: Vec<usize>,
-    /// Base width and depth of the reference network, which retention compares with.
-    pub reference: ReferenceNetwork,
-    /// Rows and columns of the input.
-    pub input_size: usize,
-    /// The recipe of all the trainings.
-    pub recipe: RecipeId,
-    /// Devices and instruction sets.
-    pub engines: Vec<String>,
-    /// Number of records.
-    pub records: usize,
-    /// Further data sets that were learned from, made from the others or by a program; no error is reported on them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub variants: Vec<String>,
-    /// Means of the measures of each of `data_sets` at full resolution; empty in mappings of earlier versions.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub complexity: BTreeMap<String, Measures>,
-    /// Data sets that could not be used, each with the reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<String>,
-}
-
-/// The network that retention compares with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReferenceNetwork {
-    /// Channels at full resolution.
-    pub base_width: usize,
-    /// Poolings.
-    pub depth: usize,
-}
-
-/// What was calibrated; outside of it a prediction is an extrapolation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Hull {
-    /// Smallest and largest value of each measure over the data sets, widened by [`MARGIN`] of their distance.
-    pub measures: BTreeMap<String, [f64; 2]>,
-    /// The same of the Dice of the best constant mask.
-    pub constant_dice: [f64; 2],
-    /// Shapes by depth; at least one.
-    pub shapes: BTreeMap<usize, ShapeHull>,
-    /// Fewest parameters of a calibrated network, by family and depth.
-    pub least_params: BTreeMap<String, BTreeMap<usize, u64>>,
-}
-
-/// Shapes of the calibrated networks of one depth.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ShapeHull {
-    /// Range of their slope over depth, widened by [`SHAPE_MARGIN`] octaves per level.
-    pub slope: [f64; 2],
-    /// Range of their decoder-to-encoder ratio, widened by [`SHAPE_MARGIN`] octaves.
-    pub decoder_ratio: [f64; 2],
-}
-
-/// Share of a range that may lie outside before it counts as extrapolation.
-pub const MARGIN: f64 = 0.1;
-
-/// Octaves by which rounding may bend a shape before it counts as another one.
-pub const SHAPE_MARGIN: f64 = 0.1;
 
 /// Extrapolated intervals are wider by this factor and at least as wide as at the median calibrated size; each level of depth
 /// away from a calibrated depth adds as much again. A convention: no data stand behind it.
@@ -466,112 +396,6 @@ fn check_share(what: &str, value: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::Option { what: what.into(), expected: "0 to below 1".into(), got: value.to_string() })
-}
-
-impl CalibratedOn {
-    fn of(samples: &Samples, sets: &[&SetSamples]) -> Self {
-        let names = |original: bool| -> Vec<String> {
-            sets.iter().filter(|s| s.is_original() == original).map(|s| s.name.clone()).collect()
-        };
-        let is_used = |r: &&Record| sets.iter().any(|s| s.name == r.dataset.name);
-        let used: Vec<&Record> = samples.records.iter().filter(is_used).collect();
-        let (depth, widths) = &samples.reference;
-        let reference = used.iter().find(|r| r.family == samples.family && r.depth == *depth && r.widths == *widths);
-        Self {
-            note: None,
-            data_sets: names(true),
-            variants: names(false),
-            families: sorted(used.iter().map(|r| r.family.clone())),
-            widths: sorted(used.iter().map(|r| r.base_width)),
-            depths: sorted(used.iter().map(|r| r.depth)),
-            reference: ReferenceNetwork {
-                base_width: reference.map_or(0, |r| r.base_width),
-                depth: reference.map_or(0, |r| r.depth),
-            },
-            input_size: used.first().map_or(0, |r| r.input.size),
-            recipe: used
-                .first()
-                .map_or_else(|| RecipeId { name: String::new(), digest: String::new() }, |r| r.recipe.clone()),
-            engines: sorted(used.iter().map(|r| r.engine.clone())),
-            records: used.len(),
-            complexity: sets.iter().filter(|s| s.is_original()).map(|s| (s.name.clone(), at_full_size(s))).collect(),
-            left_out: samples.left_out.clone(),
-        }
-    }
-}
-
-/// The measures of whole images: names of other scales have an `@`.
-fn at_full_size(set: &SetSamples) -> Measures {
-    set.measures.iter().filter(|(name, _)| !name.contains('@')).map(|(name, &value)| (name.clone(), value)).collect()
-}
-
-fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut values: Vec<T> = values.collect();
-    values.sort();
-    values.dedup();
-    values
-}
-
-impl Hull {
-    fn of(sets: &[&SetSamples], fitted: &Fitted) -> Self {
-        let names = fitted.measures();
-        let range = |name: &&str| {
-            let values = sets.iter().map(|s| s.measures.get(*name).copied()).collect::<Option<Vec<f64>>>()?;
-            Some(((*name).to_string(), widened(values.into_iter(), MARGIN, 0.0)))
-        };
-        let sizes: Vec<&SizeFeatures> = sets.iter().flat_map(|s| &s.points).map(|p| &p.size).collect();
-        let shapes = |depth: usize| {
-            let own = || sizes.iter().filter(move |s| s.depth == depth);
-            let slope = widened(own().map(|s| s.slope), 0.0, SHAPE_MARGIN);
-            (depth, ShapeHull { slope, decoder_ratio: widened(own().map(|s| s.decoder_ratio), 0.0, SHAPE_MARGIN) })
-        };
-        Self {
-            measures: names.iter().filter_map(range).collect(),
-            constant_dice: widened(sets.iter().map(|s| s.constant_dice), MARGIN, 0.0),
-            shapes: sizes.iter().map(|s| shapes(s.depth)).collect(),
-            least_params: Self::least_params(sets),
-        }
-    }
-
-    fn least_params(sets: &[&SetSamples]) -> BTreeMap<String, BTreeMap<usize, u64>> {
-        let mut least = BTreeMap::<String, BTreeMap<usize, u64>>::new();
-        for point in sets.iter().flat_map(|s| &s.points) {
-            let params = least.entry(point.family.clone()).or_default().entry(point.size.depth).or_insert(u64::MAX);
-            *params = point.params.min(*params);
-        }
-        least
-    }
-
-    /// Whether a network of this size has clearly fewer parameters than any calibrated one of its family and depth.
-    #[must_use]
-    pub fn is_smaller(&self, family: &str, size: &SizeFeatures) -> bool {
-        let least = self.least_params.get(family).and_then(|depths| depths.get(&size.depth));
-        least.is_some_and(|least| size.log2_params < (*least as f64).log2() - SHAPE_MARGIN)
-    }
-
-    /// The shapes of the calibrated depth nearest to this one, the smaller of two.
-    ///
-    /// # Panics
-    /// When there are no shapes, which no fitted or read mapping has.
-    #[must_use]
-    pub fn shapes_at(&self, depth: usize) -> &ShapeHull {
-        self.shapes.iter().min_by_key(|(d, _)| d.abs_diff(depth)).expect("a hull has shapes").1
-    }
-}
-
-impl ShapeHull {
-    /// Whether a shape of this slope and decoder-to-encoder ratio is inside.
-    #[must_use]
-    pub fn contains(&self, slope: f64, decoder_ratio: f64) -> bool {
-        let within = |value: f64, [low, high]: [f64; 2]| (low..=high).contains(&value);
-        within(slope, self.slope) && within(decoder_ratio, self.decoder_ratio)
-    }
-}
-
-fn widened(values: impl Iterator<Item = f64>, share: f64, more: f64) -> [f64; 2] {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-    let margin = share * (high - low) + more;
-    [low - margin, high + margin]
 }
 
 fn interval_in_words(sets: usize) -> String {

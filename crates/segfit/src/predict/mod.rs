@@ -6,6 +6,7 @@
 
 mod anchor;
 mod axis;
+mod calibrated_on;
 mod candidates;
 mod check;
 mod choices;
@@ -14,6 +15,7 @@ mod curve;
 mod decision;
 mod grid;
 mod half_widths;
+mod hull;
 mod interval;
 mod linear;
 mod manifest;
@@ -36,6 +38,7 @@ pub(crate) mod table;
 use std::collections::BTreeMap;
 
 pub use anchor::KnownRun;
+pub use calibrated_on::{CalibratedOn, ReferenceNetwork};
 pub use candidates::ModelKind;
 pub use check::{CHECK_FORMAT, Check, CheckOptions, LeftOut, check, check_with};
 pub use choices::{CHOICES_FORMAT, Choices, ChosenNetwork};
@@ -43,11 +46,10 @@ pub use collect::{Collected, Conflict, collect};
 pub use curve::{CURVE_FORMAT, Curve, NetworkOptions, SizeRow, Subject, curve};
 pub(crate) use curve::{reference_in_words, size_rows};
 pub use decision::{Choice, Decision, Rule};
+pub use hull::{Hull, MARGIN, SHAPE_MARGIN, ShapeHull};
 pub use interval::Interval;
 pub use manifest::{DatasetPath, Job, MANIFEST_FORMAT, Manifest, ShapeSweep, Sweep};
-pub use mapping::{
-    CalibratedOn, Hull, MAPPING_FORMAT, MARGIN, Mapping, Prediction, ReferenceNetwork, SHAPE_MARGIN, ShapeHull,
-};
+pub use mapping::{MAPPING_FORMAT, Mapping, Prediction};
 pub use noise::{Noise, SourceSpread};
 pub use record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record};
 pub use samples::{Point, Samples, SetSamples};
