@@ -14,7 +14,7 @@ use super::candidates::{Estimate, Fitted, ModelKind, choose, leave_one_out, logi
 use super::decision::margin;
 use super::grid::Spot;
 use super::half_widths::{HalfWidths, Residual};
-use super::hull::{Hull, ShapeHull};
+use super::hull::Hull;
 use super::interval::{CONFORMAL_SETS, Interval};
 use super::record::{Record, short_hash};
 use super::samples::Samples;
@@ -278,7 +278,7 @@ impl Mapping {
     #[cfg(test)]
     pub(crate) fn with_shapes(mut self, slope: [f64; 2], decoder_ratio: [f64; 2], error: f64) -> Self {
         for shapes in self.hull.shapes.values_mut() {
-            *shapes = ShapeHull { slope, decoder_ratio };
+            *shapes = super::hull::ShapeHull { slope, decoder_ratio };
         }
         self.shape_error = Some(error);
         self
