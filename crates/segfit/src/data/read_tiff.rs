@@ -8,14 +8,58 @@ use tiff::decoder::{BufferLayoutPreference, Decoder, DecodingResult, Limits};
 use tiff::tags::{SampleFormat, Tag};
 
 use super::photometric::{BlackIsZero, INDEXED, WHITE_IS_ZERO};
-use super::raster::{Note, Raster, Samples, unpack_bits};
+use super::raster::{Note, Raster, Samples, Values, unpack_bits};
 use super::read::{MAX_DECODED_BYTES, check_size};
+use super::tiff_pages::{PageAt, Stack};
 
 type Reason<T> = std::result::Result<T, String>;
 
-/// Pixels of the first page.
+/// Pixels of the first slice.
 pub(crate) fn decode_tiff(bytes: &[u8]) -> Reason<Raster> {
-    TiffFile::open(Cursor::new(bytes))?.read_whole()
+    let stack = Stack::read(&mut Cursor::new(bytes))?;
+    let mut raster = decode_slice(|| Ok(Cursor::new(bytes)), &stack, 0)?;
+    if stack.slices.len() > 1 {
+        raster.notes.push(Note::FirstPage);
+    }
+    Ok(raster)
+}
+
+/// Pixels of a slice, of which each channel may lie in a page of its own.
+///
+/// `file` opens the file.
+pub(crate) fn decode_slice<R: Read + Seek>(
+    file: impl Fn() -> Reason<R>,
+    stack: &Stack,
+    index: usize,
+) -> Reason<Raster> {
+    let pages = stack.slices.get(index).ok_or_else(|| format!("it has no page {index}"))?;
+    let mut channels = Vec::new();
+    for page in pages {
+        channels.push(TiffFile::open_page(file()?, page)?.read_whole()?);
+    }
+    let mut raster = merged(channels)?;
+    raster.notes.extend(&stack.notes);
+    Ok(raster)
+}
+
+/// Pictures of equal kind as channels of one.
+fn merged(mut parts: Vec<Raster>) -> Reason<Raster> {
+    let first = parts.remove(0);
+    if parts.is_empty() {
+        return Ok(first);
+    }
+    if first.alpha || first.palette.is_some() {
+        return Err("channels in pages of their own have transparency or palettes: save them as plain gray".into());
+    }
+    let (n, pixels) = (first.channels, first.height * first.width);
+    let mut samples = first.samples.zeros(0);
+    samples.reserve(pixels * n * (parts.len() + 1));
+    for i in 0..pixels {
+        for part in std::iter::once(&first).chain(&parts) {
+            samples.append(&part.samples, std::iter::once(i * n..(i + 1) * n));
+        }
+    }
+    Ok(Raster { channels: n * (parts.len() + 1), samples, ..first })
 }
 
 /// An open TIFF file, at its first page.
@@ -35,21 +79,29 @@ pub(crate) struct Page {
     pub alpha: bool,
     /// Whether each channel has strips or tiles of its own.
     pub planar: bool,
-    photometric: u16,
+    photometric: u64,
     palette: Option<Vec<[u8; 3]>>,
-    /// Whether other pages follow.
+    /// What was left out of the file.
     pub notes: Vec<Note>,
 }
 
 impl<R: Read + Seek> TiffFile<R> {
     /// Reads the header of the first page.
-    pub fn open(reader: R) -> Reason<Self> {
-        let (reader, photometric) = BlackIsZero::new(reader).map_err(|e| e.to_string())?;
+    pub fn open(mut reader: R) -> Reason<Self> {
+        let stack = Stack::read(&mut reader)?;
+        let mut file = Self::open_page(reader, &stack.slices[0][0])?;
+        file.page.notes.clone_from(&stack.notes);
+        Ok(file)
+    }
+
+    /// Reads the header of a page.
+    pub fn open_page(reader: R, page: &PageAt) -> Reason<Self> {
+        let reader = BlackIsZero::new(reader, page).map_err(|e| e.to_string())?;
         let mut limits = Limits::default();
         limits.decoding_buffer_size = MAX_DECODED_BYTES;
         limits.intermediate_buffer_size = MAX_DECODED_BYTES;
         let mut decoder = Decoder::new(reader).map_err(|e| e.to_string())?.with_limits(limits);
-        let page = Page::read(&mut decoder, photometric)?;
+        let page = Page::read(&mut decoder, page.photometric)?;
         Ok(Self { decoder, page })
     }
 
@@ -84,7 +136,7 @@ impl<R: Read + Seek> TiffFile<R> {
 }
 
 impl Page {
-    fn read<R: Read + Seek>(decoder: &mut Decoder<BlackIsZero<R>>, photometric: u16) -> Reason<Self> {
+    fn read<R: Read + Seek>(decoder: &mut Decoder<BlackIsZero<R>>, photometric: u64) -> Reason<Self> {
         let (width, height) = decoder.dimensions().map_err(|e| e.to_string())?;
         let color = decoder.colortype().map_err(|e| e.to_string())?;
         let extra: Vec<u16> =
@@ -102,10 +154,9 @@ impl Page {
         };
         let palette = if photometric == INDEXED { Some(color_map(decoder, bits, channels)?) } else { None };
         let planar: Option<u16> = decoder.find_tag_unsigned(Tag::PlanarConfiguration).map_err(|e| e.to_string())?;
-        let notes = if decoder.more_images() { vec![Note::FirstPage] } else { vec![] };
         let (height, width) = (height as usize, width as usize);
         let planar = planar == Some(2) && channels > 1;
-        Ok(Self { height, width, channels, bits, alpha, planar, photometric, palette, notes })
+        Ok(Self { height, width, channels, bits, alpha, planar, photometric, palette, notes: vec![] })
     }
 
     /// Decoded bytes of a pixel.
@@ -155,7 +206,18 @@ impl Page {
         }
         let palette = self.palette.clone();
         let (bits, alpha) = (self.bits, self.alpha);
-        let mut raster = Raster { height, width, channels, bits, alpha, palette, lossy: false, samples, notes: vec![] };
+        let mut raster = Raster {
+            height,
+            width,
+            channels,
+            bits,
+            alpha,
+            palette,
+            lossy: false,
+            samples,
+            values: Values::Type,
+            notes: vec![],
+        };
         if self.photometric == WHITE_IS_ZERO {
             invert(&mut raster);
         }
