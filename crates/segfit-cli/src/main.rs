@@ -23,7 +23,8 @@ mod units;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{
-    bench, calibrate, demo, evaluate, export, import_weights, measure, network, phantom, plan, predict, segment, train,
+    bench, calibrate, demo, evaluate, export, import_weights, inspect, measure, network, phantom, plan, predict,
+    segment, train,
 };
 use context::Global;
 
@@ -48,6 +49,8 @@ struct Cli {
 enum Command {
     /// The whole story on built-in synthetic images, in about a minute
     Demo(demo::Args),
+    /// What image files hold, and how they will be read
+    Inspect(inspect::Args),
     /// How complex a data set is: a table and profile.json
     Measure(measure::Args),
     /// The accuracy to expect at every size of a network, without training
@@ -88,6 +91,7 @@ fn main() -> std::process::ExitCode {
 fn run(command: Command, global: &Global) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args, global),
+        Command::Inspect(args) => inspect::run(&args, global),
         Command::Measure(args) => measure::run(&args, global),
         Command::Predict(args) => predict::run(&args, global),
         Command::Plan(args) => plan::run(&args, global),

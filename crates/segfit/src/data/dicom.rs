@@ -11,6 +11,7 @@ use dicom_pixeldata::PixelDecoder as _;
 use super::dicom_pixels::{Stored, jpeg_2000_frames, whole_numbers};
 use super::raster::{Note, Samples, Values};
 use super::read::{check_size, decode_error, open_file};
+use super::read_tiff::to_rgb;
 use super::slices::{Kind, Outline};
 use super::volume::{Axis, Geometry, Volume, check_voxels, quantile_range};
 use crate::error::{Error, Result};
@@ -311,7 +312,11 @@ impl Head {
             values = interleaved(&values, pixels, stored.channels);
         }
         if stored.channels == 3 && !is_rgb && self.photometric == "YBR_FULL" {
-            to_rgb(&mut values);
+            for pixel in values.chunks_exact_mut(3) {
+                let mut bytes = [0, 1, 2].map(|c| pixel[c] as u8);
+                to_rgb(&mut bytes);
+                pixel.copy_from_slice(&bytes.map(i32::from));
+            }
         }
         Ok(match (self.is_plain(), stored.allocated) {
             (true, 8) => Samples::U8(values.into_iter().map(|v| v as u8).collect()),
@@ -362,15 +367,6 @@ fn interleaved(planes: &[i32], pixels: usize, channels: usize) -> Vec<i32> {
         (0..pixels).flat_map(|i| (0..channels).map(move |c| c * pixels + i)).map(|at| f[at]).collect()
     };
     planes.chunks_exact(pixels * channels).flat_map(frame).collect()
-}
-
-/// ITU-R BT.601, full range.
-fn to_rgb(values: &mut [i32]) {
-    for p in values.chunks_exact_mut(3) {
-        let (y, b, r) = (f64::from(p[0]), f64::from(p[1]) - 128.0, f64::from(p[2]) - 128.0);
-        let level = |v: f64| v.round().clamp(0.0, 255.0) as i32;
-        (p[0], p[1], p[2]) = (level(y + 1.402 * r), level(y - 0.344_136 * b - 0.714_136 * r), level(y + 1.772 * b));
-    }
 }
 
 /// The size of a file or series, from the headers alone.

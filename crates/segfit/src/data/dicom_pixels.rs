@@ -51,7 +51,10 @@ pub(crate) fn jpeg_2000_frames(
         }
         n if n == fragments.len() => fragments.iter().map(Vec::as_slice).collect(),
         n => {
-            return Err(format!("{} fragments hold {n} frames: fragments of one frame are not joined", fragments.len()));
+            return Err(format!(
+                "{} fragments hold {n} frames: fragments of one frame are not joined",
+                fragments.len()
+            ));
         }
     };
     let mut out = Vec::new();
@@ -71,15 +74,23 @@ pub(crate) fn jpeg_2000_frames(
         }
         bits = usize::from(planes[0].bit_depth()).clamp(1, stored.allocated);
         let most = ((1u32 << bits) - 1) as f32;
+        // The decoder adds half of the range to signed numbers as to unsigned ones.
+        let half = if is_signed(stream) { 1i32 << (bits - 1) } else { 0 };
         for i in 0..size.0 * size.1 {
             for plane in planes {
-                let v = plane.samples().get(i).ok_or("JPEG 2000 that ends early")?.round().clamp(0.0, most) as u16;
-                let bytes = v.to_le_bytes();
+                let v = plane.samples().get(i).ok_or("JPEG 2000 that ends early")?.round().clamp(0.0, most);
+                let bytes = (v as i32 - half).to_le_bytes();
                 out.extend_from_slice(&bytes[..stored.allocated / 8]);
             }
         }
     }
     Ok((out, bits))
+}
+
+/// Whether the first component of a codestream is signed: the highest bit of Ssiz (ISO/IEC 15444-1, A.5.1).
+fn is_signed(stream: &[u8]) -> bool {
+    let siz = stream.windows(4).position(|w| w == [0xff, 0x4f, 0xff, 0x51]);
+    siz.and_then(|at| stream.get(at + 2 + 40)).is_some_and(|ssiz| ssiz & 0x80 != 0)
 }
 
 #[cfg(test)]
