@@ -23,10 +23,10 @@ pub(crate) fn slices_of(items: Vec<Item>, asked: Option<Axis>) -> Result<Vec<Ite
             all.push(item);
             continue;
         };
-        if outline.kind == Kind::Dicom && item.images[0].is_file() {
-            if let Some(number) = dicom::series_of(&item.images[0])? {
-                item.volume = Some(series.entry(number).or_insert_with(|| item.name.clone()).clone());
-            }
+        let is_file = outline.kind == Kind::Dicom && item.images[0].is_file();
+        let number = if is_file { dicom::series_of(&item.images[0])? } else { None };
+        if let Some(number) = number {
+            item.volume = Some(series.entry(number).or_insert_with(|| item.name.clone()).clone());
         }
         let axis = outline.axis(&item.images[0], asked)?;
         for path in item.images[1..].iter().chain(&item.mask) {

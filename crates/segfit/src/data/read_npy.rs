@@ -89,7 +89,8 @@ fn sides_of(shape: &[usize]) -> Reason<Sides> {
 
 /// The samples slice by slice, row by row, channels last.
 fn in_order(samples: Samples, header: &Header, sides: &Sides) -> Samples {
-    if !header.fortran_order && !(sides.channels_first && sides.channels > 1) {
+    let is_apart = sides.channels_first && sides.channels > 1;
+    if !header.fortran_order && !is_apart {
         return samples;
     }
     // Steps of the file's sides in the file.
