@@ -116,7 +116,7 @@ fn masks_come_back_as_the_image_was() {
         .collect();
     let stack = ImageFile::open(&dir.path().join("images/a.tif"), None).unwrap();
     let numbers: Vec<u8> = (0..360).map(|v| v as u8).collect();
-    std::fs::write(dir.path().join("n.npy"), npy::bytes(&[3, HEIGHT, WIDTH], &numbers)).unwrap();
+    std::fs::write(dir.path().join("n.npy"), npy::bytes(&[3, HEIGHT, WIDTH, 1], &numbers)).unwrap();
     let array = ImageFile::open(&dir.path().join("n.npy"), None).unwrap();
     for (file, name) in [(&stack, "a.tif"), (&array, "a.npy")] {
         let out = dir.path().join("out");

@@ -8,7 +8,7 @@ use crate::npy::Header;
 type Reason<T> = Result<T, String>;
 
 /// Most channels that an array has whose channel axis is not named.
-const MAX_CHANNELS: usize = 4;
+pub(crate) const MAX_CHANNELS: usize = 4;
 
 /// How an array's sides are understood.
 #[derive(Debug, PartialEq, Eq)]

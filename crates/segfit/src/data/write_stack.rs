@@ -10,6 +10,7 @@ use super::image::Mask;
 use super::image_file::ImageFile;
 use super::label_map::LabelMap;
 use super::labels::LabelCoding;
+use super::read_npy::MAX_CHANNELS;
 use super::slices::Kind;
 use super::volume::Geometry;
 use super::write::labels_of;
@@ -25,7 +26,7 @@ use crate::{data::nifti, npy};
 /// | NIfTI | NIfTI with the same sides, spacing and transforms, gzipped where the image is |
 /// | DICOM | NIfTI (`.nii.gz`) with the spacing and place that the image's headers say |
 /// | TIFF stack | TIFF stack, deflated, with the spacing in ImageJ's words |
-/// | `.npy` | `.npy`, slices x rows x columns, or rows x columns |
+/// | `.npy` | `.npy`, slices x rows x columns, or rows x columns; up to 4 slices have a last side of 1 |
 ///
 /// Labels are of 8 bits, or 16 where one is above 255. Texts of the image's headers are not copied.
 ///
@@ -68,7 +69,12 @@ pub fn write_masks(folder: &Path, name: &str, file: &ImageFile, masks: &[Mask], 
         (Some(volume), Kind::Npy) => {
             let labels = volume.unslice(file.axis(), &slices);
             let [z, y, x] = volume.shape;
-            let shape = if z == 1 { vec![y, x] } else { vec![z, y, x] };
+            // Three sides of which the first is short would be read as channels.
+            let shape = match z {
+                1 => vec![y, x],
+                2..=MAX_CHANNELS => vec![z, y, x, 1],
+                _ => vec![z, y, x],
+            };
             let bytes = if is_wide {
                 npy::shorts(&shape, &labels)
             } else {
