@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use segfit::data::{Dataset, Options, Sample, Split, prepare};
+use segfit::data::{Axis, Dataset, Options, Sample, Split, prepare};
 use segfit::recipe::{InputMode, InputSpec};
 
 use crate::context::Global;
@@ -30,6 +30,26 @@ pub struct FolderOptions {
     /// The masks number the objects (1, 2, 3, ...): take all of them as one class
     #[arg(long)]
     pub instances: bool,
+    #[command(flatten)]
+    pub slices: SliceOptions,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Images and masks")]
+pub struct SliceOptions {
+    /// The axis that the slices of volumes follow; else each volume's own: that along which neighbours are farthest apart
+    #[arg(long, value_name = "x|y|z", value_parser = axis)]
+    pub axis: Option<Axis>,
+}
+
+/// An axis by its name.
+fn axis(text: &str) -> Result<Axis, String> {
+    match text {
+        "x" => Ok(Axis::X),
+        "y" => Ok(Axis::Y),
+        "z" => Ok(Axis::Z),
+        _ => Err("expected x, y or z".into()),
+    }
 }
 
 impl FolderOptions {
@@ -39,6 +59,7 @@ impl FolderOptions {
             images: self.images.clone(),
             masks: self.masks.clone(),
             instances: self.instances,
+            axis: self.slices.axis,
             ..Options::new(data.unwrap_or(Path::new("")))
         }
     }

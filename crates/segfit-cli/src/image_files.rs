@@ -1,31 +1,49 @@
 //! Image files that a user names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use segfit::data::{Axis, IMAGE_ENDINGS, Image, ImageFile, has_image_ending, is_dicom_series};
 
-const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff"];
-
-/// The files named, and the image files of the folders named, sorted.
+/// The files named, and the image files of the folders named, sorted. A folder of one DICOM series, or one in a folder
+/// that is named, is one volume.
 pub fn image_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        if !path.is_dir() {
+        if !path.is_dir() || is_dicom_series(path) {
             files.push(path.clone());
             continue;
         }
         let entries = std::fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
         for entry in entries {
             let file = entry?.path();
-            let ending = file.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-            if file.is_file() && ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) {
+            if file.is_file() && has_image_ending(&file) || file.is_dir() && is_dicom_series(&file) {
                 files.push(file);
             }
         }
     }
     files.sort();
     if files.is_empty() {
-        bail!("no images found in {}; expected files ending in {}", paths[0].display(), ENDINGS.join(", "));
+        bail!(
+            "no images found in {}; expected files ending in {} or nii.gz",
+            paths[0].display(),
+            IMAGE_ENDINGS.join(", ")
+        );
     }
     Ok(files)
+}
+
+/// Pictures to calibrate on: of each file its only one, or the slice in its middle.
+pub fn middle_images(files: &[PathBuf], axis: Option<Axis>) -> Result<Vec<Image>> {
+    let middle = |path: &PathBuf| {
+        let file = ImageFile::open(path, axis)?;
+        file.image(file.count() / 2)
+    };
+    Ok(files.iter().map(middle).collect::<segfit::Result<_>>()?)
+}
+
+/// The name of an image file without its ending; of a folder, its name.
+pub fn image_name(path: &Path) -> String {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    if path.is_dir() { name } else { segfit::data::stem(&name) }
 }

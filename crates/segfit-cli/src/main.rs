@@ -25,8 +25,8 @@ mod units;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use commands::{
-    bench, calibrate, demo, evaluate, export, import_weights, measure, network, phantom, plan, predict, report,
-    segment, train,
+    bench, calibrate, demo, evaluate, export, import_weights, inspect, measure, network, phantom, plan, predict,
+    report, segment, train,
 };
 use context::Global;
 
@@ -51,6 +51,8 @@ struct Cli {
 enum Command {
     /// The whole story on built-in synthetic images, in about a minute
     Demo(demo::Args),
+    /// What image files hold, and how they will be read
+    Inspect(inspect::Args),
     /// How complex a data set is: a table and profile.json
     Measure(measure::Args),
     /// The accuracy to expect at every size of a network, without training
@@ -93,6 +95,7 @@ fn main() -> std::process::ExitCode {
 fn run(command: Command, global: &Global) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args, global),
+        Command::Inspect(args) => inspect::run(&args, global),
         Command::Measure(args) => measure::run(&args, global),
         Command::Predict(args) => predict::run(&args, global),
         Command::Plan(args) => plan::run(&args, global),

@@ -120,7 +120,7 @@ pub fn facts(folder: &Path, info: &RunInfo) -> Result<(Facts, Vec<LogPoint>)> {
 }
 
 /// Names of the test images to show: the highest Dice first, then the lowest, and none twice.
-pub fn extremes<'a>(evaluation: &'a Evaluation) -> (Vec<&'a str>, Vec<&'a str>) {
+fn extremes<'a>(evaluation: &'a Evaluation) -> (Vec<&'a str>, Vec<&'a str>) {
     let mut ranked: Vec<&'a ImageScore> = evaluation.per_image.iter().collect();
     ranked.sort_by(|a, b| a.dice.total_cmp(&b.dice).then_with(|| a.name.cmp(&b.name)));
     let low = SHOWN.min(ranked.len().div_ceil(2));
@@ -131,15 +131,42 @@ pub fn extremes<'a>(evaluation: &'a Evaluation) -> (Vec<&'a str>, Vec<&'a str>) 
     (best, names(&ranked[..low]))
 }
 
+/// The test images that a report shows of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Extremes {
+    /// Those of highest Dice.
+    pub best: Vec<ShownImage>,
+    /// Those of lowest Dice.
+    pub worst: Vec<ShownImage>,
+}
+
+impl Extremes {
+    /// The images that an evaluation says, with the outlines of their true and predicted masks.
+    ///
+    /// # Errors
+    /// As [`shown`].
+    pub fn of(
+        evaluation: &Evaluation,
+        segmenter: &mut Segmenter<'_>,
+        sample: impl Fn(&str) -> Result<Option<Sample>>,
+    ) -> Result<Self> {
+        let (best, worst) = extremes(evaluation);
+        Ok(Self {
+            best: shown(&best, evaluation, segmenter, &sample)?,
+            worst: shown(&worst, evaluation, segmenter, &sample)?,
+        })
+    }
+}
+
 /// Some test images with the outlines of their true and predicted masks.
 ///
 /// # Errors
 /// When the device fails.
-pub fn shown(
+fn shown(
     names: &[&str],
     evaluation: &Evaluation,
     segmenter: &mut Segmenter<'_>,
-    sample: impl Fn(&str) -> Result<Option<Sample>>,
+    sample: &impl Fn(&str) -> Result<Option<Sample>>,
 ) -> Result<Vec<ShownImage>> {
     let mut images = Vec::new();
     for &name in names {

@@ -83,26 +83,6 @@ pub(crate) fn as_read<T: Serialize>(value: &T) -> serde_json::Value {
     serde_json::from_str(&text).expect("what was written can be read")
 }
 
-/// The bytes of a NumPy file (`.npy`, version 1.0) of 32-bit floats; `values` has its last dimension fastest.
-///
-/// # Panics
-/// When there are not as many values as `shape` says.
-#[must_use]
-pub fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
-    assert_eq!(values.len(), shape.iter().product::<usize>(), "values of an array of shape {shape:?}");
-    let sides: String = shape.iter().map(|n| format!("{n},")).collect();
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sides}), }}");
-    // Magic, version, length of the header, header: a multiple of 64, the header ends with a new line.
-    let total = (10 + header.len() + 1).next_multiple_of(64);
-    header += &" ".repeat(total - 11 - header.len());
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.into_bytes());
-    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
-    bytes
-}
-
 /// Reads a JSON file whose `format` field must be `format`, for example `segfit-plan/1`.
 ///
 /// # Errors
@@ -139,16 +119,6 @@ mod tests {
         let error = read_json::<serde_json::Value>(&path, "segfit-y/1").unwrap_err();
         assert!(error.to_string().contains("segfit-x/1"), "{error}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
-    }
-
-    #[test]
-    fn an_npy_file_by_hand() {
-        let bytes = npy(&[2, 1], &[1.0, -2.0]);
-        assert_eq!(&bytes[..10], b"\x93NUMPY\x01\x00\x76\x00");
-        let header = String::from_utf8(bytes[10..128].to_vec()).unwrap();
-        assert_eq!(header.trim_end(), "{'descr': '<f4', 'fortran_order': False, 'shape': (2,1,), }");
-        assert!(header.ends_with('\n'));
-        assert_eq!(bytes[128..], [0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod network;
+pub mod npy;
 pub mod numbers;
 pub mod onnx;
 pub mod phantom;

@@ -7,14 +7,14 @@
 
 use std::path::{Path, PathBuf};
 
-use segfit::data::{Dataset, LabelKind, Note, Options, Split, read_image, read_raw_mask};
+use segfit::data::{Axis, Dataset, ImageFile, LabelKind, Note, Options, Split, read_image, read_raw_mask};
 
 const TABLE: &str = include_str!("../../../benchmarks/data/formats.tsv");
 
 fn formats() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/formats");
     if !folder.is_dir() {
-        eprintln!("skipped: the original files are not here");
+        eprintln!("SKIPPED: the original files are not here");
         return None;
     }
     Some(folder)
@@ -87,18 +87,53 @@ fn every_mask_has_the_labels_that_pillow_and_tifffile_read() {
 }
 
 #[test]
-fn medical_volumes_are_refused_by_name() {
+fn medical_volumes_are_read_slice_by_slice() {
     let Some(folder) = formats() else { return };
-    for (file, word) in [
-        ("dicom_samples/CT_small.dcm", "DICOM"),
-        ("dicom_samples/JPEG2000.dcm", "DICOM"),
-        ("nifti_nibabel/anatomical.nii", "NIfTI"),
-        ("nifti_spinal_cord/t2.nii.gz", "gzip"),
+    // Columns, rows, slices, axis: printed by nibabel, pydicom and tifffile.
+    for (file, columns, rows, slices, axis) in [
+        ("dicom_samples/CT_small.dcm", 128, 128, 1, Axis::Z),
+        ("dicom_samples/MR_small_RLE.dcm", 64, 64, 1, Axis::Z),
+        ("nifti_nibabel/anatomical.nii", 33, 41, 25, Axis::Z),
+        ("nifti_nibabel/functional.nii", 17, 21, 3 * 20, Axis::Z),
+        ("tiffstack_stardist/img3d.tif", 57, 61, 31, Axis::Z),
     ] {
-        let error = read_image(&folder.join(file)).unwrap_err();
-        assert!(error.to_string().contains(word) && error.to_string().contains("not read yet"), "{error}");
-        assert!(error.hint().is_some());
+        let opened = ImageFile::open(&folder.join(file), None).unwrap();
+        let image = opened.image(slices / 2).unwrap();
+        assert_eq!((image.width, image.height, opened.count(), opened.axis()), (columns, rows, slices, axis), "{file}");
+        let in_range = image.data.iter().all(|v| (0.0..=1.0).contains(v));
+        assert!(in_range && image.data.iter().any(|v| *v > 0.0), "{file}");
     }
+    let error = ImageFile::open(&folder.join("dicom_samples/JPGExtended.dcm"), None).unwrap_err();
+    assert!(error.to_string().contains("JPEG extended") && error.hint().is_some(), "{error}");
+}
+
+#[test]
+fn volumes_with_masks_are_one_sample_per_slice_and_one_source() {
+    let Some(folder) = formats() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for part in ["images", "masks"] {
+        std::fs::create_dir(dir.path().join(part)).unwrap();
+    }
+    for name in ["t1w", "t2"] {
+        let copy =
+            |from: String, to: &str| std::fs::copy(folder.join("nifti_spinal_cord").join(from), dir.path().join(to));
+        copy(format!("{name}.nii.gz"), &format!("images/{name}.nii.gz")).unwrap();
+        copy(format!("{name}_seg-manual.nii.gz"), &format!("masks/{name}_seg.nii.gz")).unwrap();
+    }
+    let set = Dataset::open(&Options { axis: Some(Axis::Z), ..Options::new(dir.path()) }).unwrap();
+    assert!(set.pairs.len() > 50 && set.classes == 2, "{} slices", set.pairs.len());
+    assert!(set.pairs.iter().all(|p| p.name.starts_with(&format!("{}#", p.source))));
+    for source in ["t1w", "t2"] {
+        let of_source = || set.pairs.iter().filter(|p| p.source == source);
+        let split = of_source().next().unwrap().split;
+        assert!(of_source().all(|p| p.split == split), "{source} lies on both sides");
+    }
+    let lazy =
+        Dataset::open(&Options { axis: Some(Axis::Z), is_lazy: true, cache_bytes: 0, ..Options::new(dir.path()) });
+    let lazy = lazy.unwrap();
+    assert_eq!((&lazy.fingerprint, lazy.pairs.len()), (&set.fingerprint, set.pairs.len()));
+    let (a, b) = (set.load(&[7]).unwrap(), lazy.load(&[7]).unwrap());
+    assert_eq!((&a[0].image, &a[0].mask), (&b[0].image, &b[0].mask));
 }
 
 #[test]

@@ -452,8 +452,8 @@ fn nnunet_channels_merge_and_its_test_part_is_the_test_part() {
     save(&at("labelsTr/case_001.png".into()), &left(1, 4));
     std::fs::remove_file(at("imagesTr/case_002_0000.png".into())).unwrap();
     refused(&dir, "case_002_0001.png", &["case_002_0000.png", "gap"]);
-    std::fs::write(at("dataset.json".into()), json.replace(".png", ".nii.gz")).unwrap();
-    refused(&dir, "dataset.json", &[".nii.gz", "not read yet"]);
+    std::fs::write(at("dataset.json".into()), json.replace(".png", ".mha")).unwrap();
+    refused(&dir, "dataset.json", &[".mha", "not read"]);
     std::fs::write(at("dataset.json".into()), "{").unwrap();
     refused(&dir, "dataset.json", &["nnU-Net"]);
 }
@@ -553,8 +553,8 @@ fn each_contradiction_names_its_file() {
     let dir = pairs(5);
     std::fs::copy(dir.path().join("images/01.png"), dir.path().join("images/01.bmp")).unwrap();
     refused(&dir, "01.bmp", &["one file per name", "01.png"]);
-    std::fs::rename(dir.path().join("images/01.bmp"), dir.path().join("images/volume.nii.gz")).unwrap();
-    refused(&dir, "volume.nii.gz", &["not read yet"]);
+    std::fs::rename(dir.path().join("images/01.bmp"), dir.path().join("images/volume.mha")).unwrap();
+    refused(&dir, "volume.mha", &["not read"]);
 
     let dir = pairs(5);
     for i in 0..5 {

@@ -13,7 +13,7 @@ use segfit::phantom::{PhantomKind, PhantomOptions};
 use segfit::plan::{Bound, Budgets, Freedom, Request, Space};
 use segfit::predict::{Mapping, NetworkOptions, curve};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
-use segfit::report::{ShownImage, summary};
+use segfit::report::summary;
 use segfit::survey::{SurveyOptions, survey};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
@@ -28,7 +28,7 @@ use super::plan::write_plan;
 use super::report::{Seen, write_whole_story};
 use crate::context::Global;
 use crate::interrupt;
-use crate::report_files::{PAGE, extremes, shown, write_facts};
+use crate::report_files::{Extremes, PAGE, write_facts};
 use crate::subject::subject;
 use crate::table::Table;
 use crate::training::{Training, train};
@@ -167,7 +167,7 @@ fn one(
     folder: &Path,
     title: &str,
     global: &Global,
-) -> Result<(Reached, (Vec<ShownImage>, Vec<ShownImage>))> {
+) -> Result<(Reached, Extremes)> {
     let backend = CpuBackend::detect();
     let lineage = &Lineage::default();
     let seed = global.seed;
@@ -180,8 +180,7 @@ fn one(
     write_json(&folder.join("metrics.json"), &metrics)?;
     write_facts(folder, &done.trained, &backend.name())?;
     let sample = |name: &str| Ok(material.test.iter().find(|s| s.name == name).cloned());
-    let (best, worst) = extremes(&metrics);
-    let images = (shown(&best, &metrics, &mut segmenter, sample)?, shown(&worst, &metrics, &mut segmenter, sample)?);
+    let images = Extremes::of(&metrics, &mut segmenter, sample)?;
     let cost = Cost::of(network, recipe.input.size)?;
     global.detail(&format!("{title}: {} steps on {}", done.trained.steps, backend.name()));
     let reached = Reached {

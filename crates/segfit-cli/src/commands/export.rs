@@ -7,7 +7,7 @@ mod torch;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use segfit::data::{Image, read_image};
+use segfit::data::Image;
 use segfit::export::Deployment;
 use segfit::export::embedded::Footprint;
 use segfit_engine::cpu::CpuBackend;
@@ -16,7 +16,7 @@ use segfit_engine::run_folder::RunFolder;
 use serde::Serialize;
 
 use crate::context::Global;
-use crate::image_files::image_files;
+use crate::image_files::{image_files, middle_images};
 use crate::precision_options::some_of;
 use crate::together::make_folder;
 use crate::units::bytes;
@@ -203,7 +203,7 @@ fn calibration(args: &Args, global: &Global) -> Result<Vec<Image>> {
         (true, Some(folder)) => {
             let files = some_of(&image_files(std::slice::from_ref(folder))?);
             global.note(&format!("int8: calibrated on {} of {}", files.len(), folder.display()));
-            Ok(files.iter().map(|file| read_image(file)).collect::<segfit::Result<_>>()?)
+            middle_images(&files, None)
         }
     }
 }

@@ -19,11 +19,12 @@ use crate::table::Table;
 use crate::units::three_digits;
 
 /// What the parts say themselves.
-const NOT_WITH_MERGE: [&str; 13] = [
+const NOT_WITH_MERGE: [&str; 14] = [
     "data",
     "images",
     "masks",
     "instances",
+    "axis",
     "size",
     "patch",
     "split",

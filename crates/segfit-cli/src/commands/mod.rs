@@ -6,6 +6,7 @@ pub mod demo;
 pub mod evaluate;
 pub mod export;
 pub mod import_weights;
+pub mod inspect;
 pub mod measure;
 pub mod network;
 pub mod network_import;

@@ -10,7 +10,7 @@ use segfit::files::read_json;
 use segfit::plan::{Ladder, PLAN_FORMAT, Plan};
 use segfit::predict::Mapping;
 use segfit::recipe::InputSpec;
-use segfit::report::{Content, Facts, LogPoint, Run, ShownImage, render, summary};
+use segfit::report::{Content, Facts, LogPoint, Run, render, summary};
 use segfit::survey::{Survey, SurveyOptions, survey};
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::run_folder::RunFolder;
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::context::Global;
 use crate::data_options::{FolderOptions, announce};
-use crate::report_files::{PAGE, extremes, facts, ladder_beside, shown, write_report};
+use crate::report_files::{Extremes, PAGE, facts, ladder_beside, write_report};
 
 /// What segfit found, as a page to look at
 ///
@@ -138,7 +138,7 @@ pub struct Seen {
     /// Of the images.
     pub survey: Survey,
     /// Best and worst images of every run.
-    pub images: Vec<(Vec<ShownImage>, Vec<ShownImage>)>,
+    pub images: Vec<Extremes>,
 }
 
 impl Parts {
@@ -285,8 +285,8 @@ impl ReadRun {
         path.file_name().map_or_else(|| "run".into(), |n| n.to_string_lossy().into_owned())
     }
 
-    fn shown(&self, images: Option<&(Vec<ShownImage>, Vec<ShownImage>)>) -> Run<'_> {
-        let (best, worst) = images.cloned().unwrap_or_default();
+    fn shown(&self, images: Option<&Extremes>) -> Run<'_> {
+        let Extremes { best, worst } = images.cloned().unwrap_or_default();
         let map = &self.folder.info.label_map;
         let class = |i: usize| map.name_of(i as u8).unwrap_or_else(|| format!("class {i}"));
         Run {
@@ -304,7 +304,7 @@ impl ReadRun {
     }
 
     /// The best and the worst test images.
-    fn images(&self, dataset: &Dataset) -> Result<(Vec<ShownImage>, Vec<ShownImage>)> {
+    fn images(&self, dataset: &Dataset) -> Result<Extremes> {
         let Some(evaluation) = &self.evaluation else { return Ok(Default::default()) };
         let RunFolder { info, network, .. } = &self.folder;
         let backend = CpuBackend::detect();
@@ -315,7 +315,6 @@ impl ReadRun {
             let Some(index) = dataset.pairs.iter().position(|p| p.name == name) else { return Ok(None) };
             Ok(prepare(&dataset.load(&[index])?, &info.recipe.input).into_iter().next())
         };
-        let (best, worst) = extremes(evaluation);
-        Ok((shown(&best, evaluation, &mut segmenter, sample)?, shown(&worst, evaluation, &mut segmenter, sample)?))
+        Extremes::of(evaluation, &mut segmenter, sample)
     }
 }

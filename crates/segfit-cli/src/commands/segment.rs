@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use segfit::data::{Image, LabelMap, Mask, contour_overlay, read_image, write_image_png, write_mask};
-use segfit::files::{npy, write_atomically};
+use segfit::data::{Image, ImageFile, LabelMap, Mask, contour_overlay, write_image_png, write_mask, write_masks};
+use segfit::files::write_atomically;
+use segfit::npy;
 use segfit_engine::backend::Precision;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::run_folder::RunFolder;
@@ -13,8 +14,9 @@ use segfit_engine::segmenter::{DEFAULT_TILE, Segmenter, largest};
 use serde::Serialize;
 
 use crate::context::Global;
+use crate::data_options::SliceOptions;
 use crate::failure::Interrupted;
-use crate::image_files::image_files;
+use crate::image_files::{image_files, image_name, middle_images};
 use crate::interrupt;
 use crate::onnx_model::{Choice, OnnxModel};
 use crate::precision_options::{PrecisionOptions, some_of};
@@ -26,6 +28,10 @@ use crate::precision_options::{PrecisionOptions, some_of};
 ///
 /// Every image becomes DIR/<name>.png in the image's own size, with the label values of the training masks, and
 /// DIR/overlay/<name>.png, the image with the outlines of what was found.
+///
+/// Of a volume or stack every slice is segmented, and the masks are one file with the same geometry: NIfTI becomes NIfTI with the same
+/// header, a TIFF stack a TIFF stack, NumPy NumPy; DICOM, of a file or of a folder with one series, becomes NIfTI. Overlays are
+/// DIR/overlay/<name>#012.png.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder of a finished training, or MODEL.onnx
@@ -50,6 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "PIXELS", default_value_t = DEFAULT_TILE)]
     tile: usize,
     #[command(flatten)]
+    slices: SliceOptions,
+    #[command(flatten)]
     precision: PrecisionOptions,
     /// With --precision int8: images to calibrate on, best those of the training; else up to 16 of IMAGES are used
     #[arg(long, value_name = "DIR")]
@@ -60,6 +68,7 @@ pub struct Args {
 struct Done {
     image: PathBuf,
     mask: PathBuf,
+    slices: usize,
     foreground: f64,
 }
 
@@ -129,18 +138,33 @@ fn segment_all(
         if interrupt::asked() {
             return Err(Interrupted.into());
         }
-        let image = read_image(file)?;
-        let (mask, values) = segment(&image).with_context(|| format!("segmenting {}", file.display()))?;
-        if let Some(values) = values {
-            let shape = [values.channels, values.height, values.width];
-            write_atomically(&probabilities.join(format!("{name}.npy")), &npy(&shape, &values.data))?;
+        let image_file = ImageFile::open(file, args.slices.axis)?;
+        image_file.notes().iter().for_each(|note| global.note(&format!("warning: {}: {note}", file.display())));
+        let mut masks = Vec::new();
+        for index in 0..image_file.count() {
+            if interrupt::asked() {
+                return Err(Interrupted.into());
+            }
+            let image = image_file.image(index)?;
+            let (mask, values) = segment(&image).with_context(|| format!("segmenting {}", file.display()))?;
+            let name = image_file.slice_name(name, index);
+            if let Some(values) = values {
+                let shape = [values.channels, values.height, values.width];
+                write_atomically(&probabilities.join(format!("{name}.npy")), &npy::floats(&shape, &values.data))?;
+            }
+            if !args.no_overlay {
+                let overlay = contour_overlay(&image, None, &mask);
+                write_image_png(&overlays.join(format!("{name}.png")), &overlay)?;
+            }
+            masks.push(mask);
         }
-        let to = write_mask(&args.out.join(format!("{name}.png")), &mask, labels)?;
-        if !args.no_overlay {
-            let overlay = contour_overlay(&image, None, &mask);
-            write_image_png(&overlays.join(format!("{name}.png")), &overlay)?;
-        }
-        done.push(Done { image: file.clone(), mask: to, foreground: mask.foreground_fraction() });
+        let to = if image_file.is_stack() {
+            write_masks(&args.out, name, &image_file, &masks, labels)?
+        } else {
+            write_mask(&args.out.join(format!("{name}.png")), &masks[0], labels)?
+        };
+        let foreground = masks.iter().map(Mask::foreground_fraction).sum::<f64>() / masks.len() as f64;
+        done.push(Done { image: file.clone(), mask: to, slices: masks.len(), foreground });
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -163,7 +187,7 @@ fn calibration(args: &Args, files: &[PathBuf], global: &Global) -> Result<Vec<Im
         None => (some_of(files), "the images to segment; --calibrate DIR names others".into()),
     };
     global.note(&format!("int8: calibrated on {} of {origin}", chosen.len()));
-    Ok(chosen.iter().map(|file| read_image(file)).collect::<segfit::Result<_>>()?)
+    middle_images(&chosen, args.slices.axis)
 }
 
 /// One output name for each file; two images of one name would overwrite each other, and so would a mask its image.
@@ -171,10 +195,10 @@ fn output_names(files: &[PathBuf], out: &Path) -> Result<Vec<String>> {
     let mut seen: BTreeMap<String, &PathBuf> = BTreeMap::new();
     let mut names = Vec::new();
     for file in files {
-        let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = image_name(file);
         if let Some(other) = seen.insert(name.clone(), file) {
             bail!(
-                "{} and {} would both be written as {name}.png: segment them into different folders",
+                "{} and {} would both be written as {name}: segment them into different folders",
                 other.display(),
                 file.display()
             );

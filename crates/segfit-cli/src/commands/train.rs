@@ -25,7 +25,7 @@ use crate::context::Global;
 use crate::data_options::{DataOptions, size_in_range};
 use crate::interrupt;
 use crate::lineage_options::LineageOptions;
-use crate::report_files::{SIZES, extremes, shown, write_facts};
+use crate::report_files::{Extremes, SIZES, write_facts};
 use crate::training::{Training, train};
 use crate::units::bytes;
 
@@ -160,8 +160,7 @@ fn report(
     global: &Global,
 ) -> Result<()> {
     let sample = |name: &str| Ok(material.test.iter().find(|s| s.name == name).cloned());
-    let (best, worst) = extremes(metrics);
-    let images = (shown(&best, metrics, segmenter, sample)?, shown(&worst, metrics, segmenter, sample)?);
+    let images = Extremes::of(metrics, segmenter, sample)?;
     let seen = Seen { survey: survey(dataset, &SurveyOptions::new(run.info.recipe.input))?, images: vec![images] };
     write_run_report(&run.path, seen, global)
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use rayon::prelude::*;
 
 use super::content_hash::content_hash;
+use super::expand::slices_of;
 use super::fingerprint::{fingerprint, relative};
 use super::image::{Image, Mask, Sample};
 use super::label_map::{LabelEntry, LabelMap, MaskSummary, common_coding};
@@ -17,8 +18,10 @@ use super::origin::Origin;
 use super::raster::Raster;
 use super::read::{decode, read_bytes};
 use super::rows::WHOLE_BYTES;
-use super::scan::{Scan, check_image, check_mask_size, common_channels, scan, scan_lazily};
+use super::scan::{Scan, check_image, check_mask_size, common_channels, scan, scan_lazily, scan_slices};
 use super::split::{Split, assign};
+use super::volume::{Axis, Slice};
+use super::volumes::Volumes;
 use crate::error::{Error, Result};
 
 /// What to open and how to read it.
@@ -46,6 +49,9 @@ pub struct Options {
     /// fingerprint and warnings are those of a full opening, but for alpha channels and further frames of images, which
     /// only decoding reveals.
     pub is_lazy: bool,
+    /// The axis that the slices of volumes follow; without it, each volume's own: that along which neighbours are farthest
+    /// apart.
+    pub axis: Option<Axis>,
 }
 
 impl Options {
@@ -71,6 +77,7 @@ impl Options {
             validation_share: 0.15,
             cache_bytes: 1 << 30,
             is_lazy: false,
+            axis: None,
         }
     }
 }
@@ -78,7 +85,7 @@ impl Options {
 /// One image of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The image's file stem (nnU-Net: the case), unique within the data set.
+    /// The image's file stem (nnU-Net: the case), unique within the data set; of a slice `stem#012`.
     pub name: String,
     /// The image file.
     pub image: PathBuf,
@@ -86,10 +93,12 @@ pub struct Pair {
     pub more_channels: Vec<PathBuf>,
     /// The mask file.
     pub mask: Option<PathBuf>,
+    /// The slice of all these files, where they are volumes or stacks.
+    pub slice: Option<Slice>,
     /// Its use.
     pub split: Split,
-    /// What it was taken from: the `source` column of `split.csv` before `#`, otherwise the name. Images of one source
-    /// are never divided between training and validation.
+    /// What it was taken from: the `source` column of `split.csv` before `#`, otherwise the name, of a slice that of its
+    /// volume. Images of one source are never divided between training and validation.
     pub source: String,
 }
 
@@ -120,6 +129,7 @@ pub struct Dataset {
     /// Decoded bytes of each pair's largest file.
     largest: Vec<usize>,
     kept: Vec<Option<Kept>>,
+    volumes: Volumes,
 }
 
 /// A mask in class indices, and its instance labels.
@@ -147,13 +157,18 @@ impl Dataset {
 
     /// As [`Dataset::open`]; a lazy opening reads masks that decode to `whole_bytes` or more in bands.
     pub(super) fn open_within(options: &Options, whole_bytes: usize) -> Result<Self> {
-        let listing = layout::list(options)?;
+        let mut listing = layout::list(options)?;
+        listing.items = slices_of(listing.items, options.axis)?;
         let budget = AtomicUsize::new(options.cache_bytes);
-        let scan = |item: &layout::Item| {
-            if options.is_lazy { scan_lazily(item, &budget, whole_bytes) } else { scan(item, &budget) }
+        let scan = |items: &&[layout::Item]| match items {
+            [item] if item.slice.is_none() && options.is_lazy => vec![scan_lazily(item, &budget, whole_bytes)],
+            [item] if item.slice.is_none() => vec![scan(item, &budget)],
+            slices => scan_slices(slices, &budget, options.is_lazy).unwrap_or_else(|e| vec![Err(e)]),
         };
-        let scans: Vec<Result<Scan>> = listing.items.par_iter().map(scan).collect();
-        let mut scans = scans.into_iter().collect::<Result<Vec<Scan>>>()?;
+        let files: Vec<&[layout::Item]> = listing.items.chunk_by(|a, b| a.images == b.images).collect();
+        let scans: Vec<Vec<Result<Scan>>> = files.par_iter().map(scan).collect();
+        let scans = scans.into_iter().flatten();
+        let mut scans = scans.collect::<Result<Vec<Scan>>>()?;
         let channels = common_channels(&listing.items, &scans)?;
         let mut masks: Vec<MaskSummary> = scans.iter_mut().filter_map(|s| s.summary.take()).collect();
         let label_map = map_labels(options, listing.declared, &mut masks)?;
@@ -190,6 +205,7 @@ impl Dataset {
             content,
             largest,
             kept,
+            volumes: Volumes::default(),
         })
     }
 
@@ -236,14 +252,14 @@ impl Dataset {
         let images = match kept.and_then(|k| k.images.as_ref()) {
             Some(images) => images,
             None => {
-                decoded = decode_images(pair)?;
+                decoded = self.decode_images(pair)?;
                 &decoded
             }
         };
         let mask = match (kept, &pair.mask) {
             (Some(kept), _) => kept.mask.clone(),
             (None, Some(path)) => {
-                let raw = RawMask::from_raster(path, decode(path, &read_bytes(path)?)?)?;
+                let raw = RawMask::from_raster(path, self.raster(path, pair.slice)?)?;
                 apply(pair, Some(raw), &self.label_map)?
             }
             (None, None) => None,
@@ -253,6 +269,24 @@ impl Dataset {
         }
         self.check_channels(pair, images.iter().map(Raster::image_channels).sum())?;
         Ok(assemble(pair.name.clone(), images.iter().map(Raster::to_image), mask))
+    }
+
+    /// All channel files of an image, checked.
+    fn decode_images(&self, pair: &Pair) -> Result<Vec<Raster>> {
+        let mut images: Vec<Raster> = Vec::new();
+        for path in pair.image_files() {
+            let raster = self.raster(path, pair.slice)?;
+            check_image(path, &raster, images.first())?;
+            images.push(raster);
+        }
+        Ok(images)
+    }
+
+    fn raster(&self, path: &Path, slice: Option<Slice>) -> Result<Raster> {
+        match slice {
+            Some(slice) => self.volumes.get(path)?.raster(slice),
+            None => decode(path, &read_bytes(path)?),
+        }
     }
 
     /// Fails when an image has not as many channels as it had when the data set was opened.
@@ -274,17 +308,6 @@ impl Pair {
     pub fn image_files(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(&self.image).chain(&self.more_channels).map(PathBuf::as_path)
     }
-}
-
-/// All channel files of an image, checked.
-fn decode_images(pair: &Pair) -> Result<Vec<Raster>> {
-    let mut images: Vec<Raster> = Vec::new();
-    for path in pair.image_files() {
-        let raster = decode(path, &read_bytes(path)?)?;
-        check_image(path, &raster, images.first())?;
-        images.push(raster);
-    }
-    Ok(images)
 }
 
 fn keep(pair: &Pair, scan: Scan, map: &LabelMap) -> Result<Option<Kept>> {
@@ -384,7 +407,10 @@ fn label_warnings(map: &LabelMap, masks: &[MaskSummary]) -> Vec<String> {
 fn note_warnings(scans: &[Scan]) -> Vec<String> {
     let mut by_note: BTreeMap<_, Vec<&Path>> = BTreeMap::new();
     for (note, path) in scans.iter().flat_map(|s| &s.notes) {
-        by_note.entry(*note).or_default().push(path);
+        let paths: &mut Vec<&Path> = by_note.entry(*note).or_default();
+        if paths.last() != Some(&path.as_path()) {
+            paths.push(path);
+        }
     }
     let sentence = |(note, paths): (super::Note, Vec<&Path>)| {
         format!("{note} ({} file(s), first {})", paths.len(), paths[0].display())

@@ -10,6 +10,7 @@ use super::bands::check_bands;
 use super::raster::Note;
 use super::read::{MAGIC_BYTES, check_size, decode_error, format_of, open_bmp, open_file, open_jpeg, png_notes};
 use super::read_tiff::TiffFile;
+use super::slices::{Kind, Outline};
 use crate::error::{Error, Result};
 
 type Reason<T> = std::result::Result<T, String>;
@@ -49,6 +50,10 @@ impl Header {
     pub fn of(path: &Path, file: Reader<'_>) -> Result<Self> {
         let mut start = Vec::new();
         file.take(MAGIC_BYTES).read_to_end(&mut start).map_err(Error::io(path))?;
+        if Kind::of_bytes(&start).is_volume() {
+            file.rewind().map_err(Error::io(path))?;
+            return Outline::read(path)?.header(path);
+        }
         let (format, name) = format_of(path, &start)?;
         file.rewind().map_err(Error::io(path))?;
         let header = match format {

@@ -188,6 +188,7 @@ fn distinct_grays(palette: &[[u8; 3]]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::raster::Values;
 
     fn indexed(palette: Vec<[u8; 3]>, indices: Vec<u8>) -> Raster {
         Raster {
@@ -199,6 +200,7 @@ mod tests {
             palette: Some(palette),
             lossy: false,
             samples: Samples::U8(indices),
+            values: Values::Type,
             notes: vec![],
         }
     }

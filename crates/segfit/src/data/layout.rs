@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Options;
+use super::dicom;
 use super::label_map::LabelEntry;
 use super::nnunet;
+use super::read::READ_FORMATS;
 use super::split::{Split, stem};
+use super::volume::Slice;
 use crate::error::{Error, Result};
 
 /// One image to be, its channel files and its mask.
@@ -16,6 +19,10 @@ pub(crate) struct Item {
     pub images: Vec<PathBuf>,
     pub mask: Option<PathBuf>,
     pub split: Option<Split>,
+    /// The slice of all these files.
+    pub slice: Option<Slice>,
+    /// The name of the volume that the slice is of, or of the series that the image belongs to.
+    pub volume: Option<String>,
 }
 
 /// What a data set's folders hold.
@@ -32,9 +39,18 @@ pub(crate) struct Listing {
 /// Endings that a mask's stem may have beyond its image's.
 const MASK_SUFFIXES: [&str; 8] = ["_mask", "_anno", "_seg", "_label", "_masks", "_labels", "_segmentation", "_gt"];
 const MASK_FOLDERS: [&str; 4] = ["masks", "labels", "mask", "label"];
-const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff"];
+/// Endings of files that are read, without dots; `.nii.gz` is one, too.
+pub const IMAGE_ENDINGS: [&str; 11] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "nii", "dcm", "dicom", "npy"];
 /// Extensions of medical and microscopy formats that are not read: their presence is an error, not a remark.
-const FOREIGN_EXTENSIONS: [&str; 11] = ["dcm", "nii", "gz", "mha", "mhd", "nrrd", "czi", "nd2", "lif", "svs", "zarr"];
+const FOREIGN_EXTENSIONS: [&str; 10] = ["gz", "mha", "mhd", "nrrd", "hdr", "czi", "nd2", "lif", "svs", "zarr"];
+
+/// Whether a file's name ends as files do that are read.
+#[must_use]
+pub fn has_image_ending(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
+    IMAGE_ENDINGS.contains(&extension) || name.ends_with(".nii.gz")
+}
 
 pub(crate) fn list(options: &Options) -> Result<Listing> {
     let root = &options.root;
@@ -107,17 +123,21 @@ pub(crate) fn files(folder: &Path) -> Result<Files> {
     for path in paths {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        if path.is_dir() || name.starts_with('.') || name.eq_ignore_ascii_case("thumbs.db") {
+        let is_series = path.is_dir() && dicom::files_of_series(&path) > 0;
+        let is_zarr = path.is_dir() && extension == "zarr";
+        if path.is_dir() && !is_series && !is_zarr || name.starts_with('.') || name.eq_ignore_ascii_case("thumbs.db") {
             continue;
         }
-        if IMAGE_EXTENSIONS.contains(&extension.as_str()) {
+        if is_series {
+            found.images.entry(name).or_default().push(path);
+        } else if has_image_ending(&path) {
             found.images.entry(stem(&name)).or_default().push(path);
         } else if FOREIGN_EXTENSIONS.contains(&extension.as_str()) {
             return Err(Error::Content {
                 path,
-                expected: "PNG, JPEG, BMP, GIF or TIFF files".into(),
-                got: format!("a .{extension} file, a format that is not read yet"),
-                hint: "convert its slices to PNG or TIFF".into(),
+                expected: format!("{READ_FORMATS} file"),
+                got: format!("a .{extension} file, a format that is not read"),
+                hint: "convert it to NIfTI or to a TIFF stack".into(),
             });
         } else {
             found.skipped.push(name);
@@ -187,12 +207,19 @@ fn pair(images: &Path, masks: Option<&Path>, options: &Options) -> Result<Listin
                 hint: "add the mask (all zero if there is nothing to mark) or remove the image".into(),
             });
         }
-        listing.items.push(Item { name: stem.clone(), images: vec![image], mask, split: None });
+        listing.items.push(Item {
+            name: stem.clone(),
+            images: vec![image],
+            mask,
+            split: None,
+            slice: None,
+            volume: None,
+        });
     }
     if listing.items.is_empty() {
         return Err(Error::Dataset {
             path: images.into(),
-            reason: "it holds no PNG, JPEG, BMP, GIF or TIFF image".into(),
+            reason: format!("it holds not {READ_FORMATS} file"),
             hint: format!("it holds {}; convert the images or name another folder with --images", contents(images)),
         });
     }

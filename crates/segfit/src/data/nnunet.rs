@@ -12,7 +12,7 @@ use super::layout::{Item, Listing, check_folder};
 use super::split::Split;
 use crate::error::{Error, Result};
 
-const READ_ENDINGS: [&str; 7] = [".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff"];
+const READ_ENDINGS: [&str; 10] = [".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".nii", ".nii.gz", ".npy"];
 
 pub(crate) fn list(root: &Path, options: &Options) -> Result<Listing> {
     let path = root.join("dataset.json");
@@ -28,8 +28,8 @@ pub(crate) fn list(root: &Path, options: &Options) -> Result<Listing> {
         return Err(Error::Content {
             path: path.clone(),
             expected: format!("a file_ending of {}", READ_ENDINGS.join(", ")),
-            got: format!("{ending}, a format that is not read yet"),
-            hint: "convert the slices to PNG or TIFF".into(),
+            got: format!("{ending}, a format that is not read"),
+            hint: "convert the files to NIfTI or TIFF".into(),
         });
     }
     let labels = labels(json.get("labels").ok_or_else(|| bad("it has no \"labels\"".into()))?).map_err(bad)?;
@@ -97,7 +97,7 @@ fn cases(images: &Path, masks: &Path, ending: &str, split: Option<Split>, option
                 hint: "add the label file or remove the image".into(),
             });
         }
-        items.push(Item { name, images, mask, split });
+        items.push(Item { name, images, mask, split, slice: None, volume: None });
     }
     Ok(items)
 }

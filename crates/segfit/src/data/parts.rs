@@ -15,6 +15,16 @@ impl Samples {
         }
     }
 
+    /// One sample.
+    pub fn number(&self, at: usize) -> f64 {
+        match self {
+            Self::U8(v) => f64::from(v[at]),
+            Self::U16(v) => f64::from(v[at]),
+            Self::U32(v) => f64::from(v[at]),
+            Self::F32(v) => f64::from(v[at]),
+        }
+    }
+
     /// `n` zeros of the same kind.
     pub fn zeros(&self, n: usize) -> Self {
         match self {
@@ -93,7 +103,7 @@ impl Raster {
 }
 
 impl Samples {
-    fn reserve(&mut self, n: usize) {
+    pub fn reserve(&mut self, n: usize) {
         match self {
             Self::U8(v) => v.reserve_exact(n),
             Self::U16(v) => v.reserve_exact(n),
@@ -106,6 +116,7 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::raster::Values;
 
     fn values(raster: &Raster) -> Vec<u16> {
         let Samples::U16(v) = &raster.samples else { unreachable!() };
@@ -125,6 +136,7 @@ mod tests {
             palette: None,
             lossy: false,
             samples: Samples::U16(data),
+            values: Values::Type,
             notes: vec![],
         };
         let window = raster.rows(1..3).columns(2..4);

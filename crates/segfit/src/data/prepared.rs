@@ -73,7 +73,7 @@ impl Dataset {
         each: &mut dyn FnMut(Sample) -> Result<()>,
     ) -> Result<()> {
         assert!(input.size > 0, "a network sees at least one pixel");
-        if self.largest_file(index) < whole_bytes {
+        if self.pairs[index].slice.is_some() || self.largest_file(index) < whole_bytes {
             let sample = self.sample(index)?;
             original(&sample.image)?;
             return each_of_whole(sample, input, each);

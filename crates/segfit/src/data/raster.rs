@@ -15,13 +15,31 @@ pub(crate) enum Samples {
     F32(Vec<f32>),
 }
 
+/// How samples become the values of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Values {
+    /// Unsigned integers by the largest value of their type; floating-point and signed values as they are.
+    Type,
+    /// (v - low) / (high - low), cut to 0..1; with low above high, small values are bright.
+    Range {
+        /// What becomes 0.
+        low: f64,
+        /// What becomes 1.
+        high: f64,
+    },
+}
+
 /// Something that was left out or changed while a file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
     /// An alpha channel that was not fully opaque was left out.
     AlphaDropped,
-    /// Only the first page of a multi-page TIFF file was read.
+    /// Only the first page of a multi-page TIFF file was read, since the others are of other sizes or kinds.
     FirstPage,
+    /// Some pages of a stack are of other sizes or kinds than its first and were left out.
+    PagesLeftOut,
+    /// The slices of a series lie at uneven distances: some may be missing.
+    UnevenSlices,
     /// Only the first frame of an animation was read.
     FirstFrame,
     /// A lossy (JPEG) mask was cut at half of its range.
@@ -32,7 +50,11 @@ impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::AlphaDropped => "an alpha channel that is not fully opaque was left out",
-            Self::FirstPage => "only the first page of a multi-page TIFF was read",
+            Self::FirstPage => {
+                "only the first page of a multi-page TIFF was read: the others are of other sizes or kinds"
+            }
+            Self::PagesLeftOut => "pages of other sizes or kinds than the first were left out of a stack",
+            Self::UnevenSlices => "slices of a series lie at uneven distances: some may be missing",
             Self::FirstFrame => "only the first frame of an animation was read",
             Self::Thresholded => "JPEG masks hold inexact values: they were cut at half, below 128 to 0, else to 255",
         })
@@ -58,6 +80,8 @@ pub(crate) struct Raster {
     pub lossy: bool,
     /// The pixels.
     pub samples: Samples,
+    /// How they become an image.
+    pub values: Values,
     /// What was left out.
     pub notes: Vec<Note>,
 }
@@ -117,6 +141,12 @@ impl Raster {
                 let level = |i: u8| palette.get(usize::from(i)).map_or(0.0, |p| f32::from(p[c]) / 255.0);
                 data.extend(indices.iter().map(|&i| level(i)));
             }
+        } else if let Values::Range { low, high } = self.values {
+            let span = high - low;
+            let unit = |v: f64| if span == 0.0 { 0.0 } else { ((v - low) / span).clamp(0.0, 1.0) as f32 };
+            for c in 0..channels {
+                data.extend((0..n).map(|i| unit(self.samples.number(i * self.channels + c))));
+            }
         } else {
             let full = self.full_scale();
             for c in 0..channels {
@@ -171,6 +201,7 @@ mod tests {
             palette,
             lossy: false,
             samples: Samples::U8(samples),
+            values: Values::Type,
             notes: vec![],
         };
         let indexed = raster(1, false, Some(vec![[0, 0, 0], [255, 51, 0]]), vec![1, 0]).to_image();

@@ -7,6 +7,7 @@ use std::ops::Range;
 use tiff::decoder::{ChunkType, Decoder};
 use tiff::tags::{ByteOrder, Tag};
 
+use super::numbers::words;
 use super::raster::Samples;
 use super::read_tiff::TiffFile;
 
@@ -78,17 +79,6 @@ impl RawStrips {
             other => unreachable!("samples {other:?} were not promised"),
         }
     }
-}
-
-fn words<const N: usize, T>(bytes: &[u8], big_endian: bool, word: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let one = |b: &[u8]| {
-        let mut b: [u8; N] = b.try_into().expect("N bytes");
-        if big_endian {
-            b.reverse();
-        }
-        word(b)
-    };
-    bytes.chunks_exact(N).map(one).collect()
 }
 
 /// The first value of a tag, or what its absence means.

@@ -1,4 +1,5 @@
-//! Files to pixels: PNG, JPEG, BMP and GIF (TIFF is in `read_tiff`). The content decides the format, not the name.
+//! Files to pixels: PNG, JPEG, BMP and GIF (TIFF is in `read_tiff`, volumes are in `slices`). The content decides the
+//! format, not the name.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
@@ -7,9 +8,14 @@ use std::path::Path;
 use image::ImageFormat;
 
 use super::image::Image;
-use super::raster::{Note, Raster, Samples, unpack_bits};
+use super::nifti::{is_gzip, is_nifti_header};
+use super::raster::{Note, Raster, Samples, Values, unpack_bits};
 use super::read_tiff;
+use super::slices::{Kind, Slices};
 use crate::error::{Error, Result};
+
+/// The formats that are read, for messages.
+pub(crate) const READ_FORMATS: &str = "a PNG, JPEG, BMP, GIF, TIFF, NIfTI, DICOM or NumPy (.npy)";
 
 /// Largest width and height that is decoded, in pixels.
 pub const MAX_SIDE: usize = 65_536;
@@ -20,7 +26,7 @@ pub const MAX_DECODED_BYTES: usize = 1 << 30;
 ///
 /// Integers are divided by the largest value of their type (8 bits: 255, 16 bits: 65535); floating-point and signed TIFF
 /// values are kept. An alpha channel is left out; indexed colours become RGB; of animations and multi-page files the
-/// first image is read. Orientation tags are not applied.
+/// first image is read. Orientation tags are not applied. [`ImageFile`](super::ImageFile) reads volumes and stacks.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be opened, [`Error::Decode`] when it is damaged or too large, [`Error::Content`]
@@ -57,6 +63,9 @@ pub(crate) fn check_finite(path: &Path, raster: &Raster) -> Result<()> {
 
 /// Pixels of the file's first image.
 pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Raster> {
+    if Kind::of_bytes(bytes).is_volume() {
+        return Slices::of_bytes(path, bytes)?.only();
+    }
     let (format, name) = format_of(path, bytes)?;
     let decoded = match format {
         ImageFormat::Png => decode_png(bytes),
@@ -91,15 +100,17 @@ pub(crate) fn format_of(path: &Path, start: &[u8]) -> Result<(ImageFormat, &'sta
 }
 
 fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<()> {
-    let at = |offset: usize, magic: &[u8]| bytes.get(offset..offset + magic.len()) == Some(magic);
     let got = if bytes.is_empty() {
         "an empty file (0 bytes)"
-    } else if at(128, b"DICM") {
-        "a DICOM file, which is not read yet"
-    } else if at(344, b"n+1\0") || at(344, b"ni1\0") {
-        "a NIfTI file, which is not read yet"
-    } else if at(0, &[0x1f, 0x8b]) {
-        "a gzip file (perhaps NIfTI), which is not read yet"
+    } else if is_nifti_header(bytes) {
+        return Err(Error::Content {
+            path: path.into(),
+            expected: "a NIfTI volume in one file".into(),
+            got: "a header (.hdr) whose voxels lie in a second file (.img)".into(),
+            hint: "save the volume as one .nii or .nii.gz file".into(),
+        });
+    } else if is_gzip(bytes) {
+        "a gzip file that holds no NIfTI volume"
     } else {
         return Ok(());
     };
@@ -109,7 +120,7 @@ fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<()> {
 fn not_an_image(path: &Path, got: &str) -> Error {
     Error::Content {
         path: path.into(),
-        expected: "a PNG, JPEG, BMP, GIF or TIFF image".into(),
+        expected: format!("{READ_FORMATS} file"),
         got: got.into(),
         hint: "convert the file to PNG or TIFF, or remove it".into(),
     }
@@ -156,7 +167,7 @@ fn decode_png(bytes: &[u8]) -> std::result::Result<Raster, String> {
         8 => Samples::U8(data),
         _ => Samples::U8(unpack_bits(&data, frame.line_size, width * channels, height, bits)),
     };
-    Ok(Raster { height, width, channels, bits, alpha, palette, lossy: false, samples, notes })
+    Ok(Raster { height, width, channels, bits, alpha, palette, lossy: false, samples, values: Values::Type, notes })
 }
 
 /// What the header says was left out.
@@ -244,7 +255,18 @@ fn from_decoder(decoder: impl image::ImageDecoder) -> std::result::Result<Raster
     decoder.read_image(&mut data).map_err(|e| e.to_string())?;
     let samples = Samples::U8(data);
     let alpha = color.has_alpha();
-    Ok(Raster { height, width, channels, bits: 8, alpha, palette: None, lossy: false, samples, notes: vec![] })
+    Ok(Raster {
+        height,
+        width,
+        channels,
+        bits: 8,
+        alpha,
+        palette: None,
+        lossy: false,
+        samples,
+        values: Values::Type,
+        notes: vec![],
+    })
 }
 
 fn decode_gif(bytes: &[u8]) -> std::result::Result<Raster, String> {
@@ -278,5 +300,16 @@ fn decode_gif(bytes: &[u8]) -> std::result::Result<Raster, String> {
         notes.push(Note::FirstFrame);
     }
     let samples = Samples::U8(canvas);
-    Ok(Raster { height, width, channels: 1, bits: 8, alpha: false, palette, lossy: false, samples, notes })
+    Ok(Raster {
+        height,
+        width,
+        channels: 1,
+        bits: 8,
+        alpha: false,
+        palette,
+        lossy: false,
+        samples,
+        values: Values::Type,
+        notes,
+    })
 }

@@ -4,18 +4,62 @@
 use std::io::{Cursor, Read, Seek};
 
 use tiff::ColorType;
-use tiff::decoder::{BufferLayoutPreference, Decoder, DecodingResult, Limits};
+use tiff::decoder::{BufferLayoutPreference, ChunkType, Decoder, DecodingResult, Limits};
 use tiff::tags::{SampleFormat, Tag};
 
 use super::photometric::{BlackIsZero, INDEXED, WHITE_IS_ZERO};
-use super::raster::{Note, Raster, Samples, unpack_bits};
+use super::raster::{Note, Raster, Samples, Values, unpack_bits};
 use super::read::{MAX_DECODED_BYTES, check_size};
+use super::tiff_pages::{PageAt, Stack};
 
 type Reason<T> = std::result::Result<T, String>;
 
-/// Pixels of the first page.
+/// Pixels of the first slice.
 pub(crate) fn decode_tiff(bytes: &[u8]) -> Reason<Raster> {
-    TiffFile::open(Cursor::new(bytes))?.read_whole()
+    let stack = Stack::read(&mut Cursor::new(bytes))?;
+    let mut raster = decode_slice(|| Ok(Cursor::new(bytes)), &stack, 0)?;
+    if stack.slices.len() > 1 {
+        raster.notes.push(Note::FirstPage);
+    }
+    Ok(raster)
+}
+
+/// Pixels of a slice, of which each channel may lie in a page of its own.
+///
+/// `file` opens the file.
+pub(crate) fn decode_slice<R: Read + Seek>(
+    file: impl Fn() -> Reason<R>,
+    stack: &Stack,
+    index: usize,
+) -> Reason<Raster> {
+    let pages = stack.slices.get(index).ok_or_else(|| format!("it has no page {index}"))?;
+    let mut channels = Vec::new();
+    for page in pages {
+        channels.push(TiffFile::open_page(file()?, page)?.read_whole()?);
+    }
+    let mut raster = merged(channels)?;
+    raster.notes.extend(&stack.notes);
+    Ok(raster)
+}
+
+/// Pictures of equal kind as channels of one.
+fn merged(mut parts: Vec<Raster>) -> Reason<Raster> {
+    let first = parts.remove(0);
+    if parts.is_empty() {
+        return Ok(first);
+    }
+    if first.alpha || first.palette.is_some() {
+        return Err("channels in pages of their own have transparency or palettes: save them as plain gray".into());
+    }
+    let (n, pixels) = (first.channels, first.height * first.width);
+    let mut samples = first.samples.zeros(0);
+    samples.reserve(pixels * n * (parts.len() + 1));
+    for i in 0..pixels {
+        for part in std::iter::once(&first).chain(&parts) {
+            samples.append(&part.samples, std::iter::once(i * n..(i + 1) * n));
+        }
+    }
+    Ok(Raster { channels: n * (parts.len() + 1), samples, ..first })
 }
 
 /// An open TIFF file, at its first page.
@@ -35,21 +79,32 @@ pub(crate) struct Page {
     pub alpha: bool,
     /// Whether each channel has strips or tiles of its own.
     pub planar: bool,
-    photometric: u16,
+    /// Whether the samples are luma and colour differences, as JPEG stores them.
+    is_ycbcr: bool,
+    photometric: u64,
     palette: Option<Vec<[u8; 3]>>,
-    /// Whether other pages follow.
+    /// What was left out of the file.
     pub notes: Vec<Note>,
 }
 
 impl<R: Read + Seek> TiffFile<R> {
     /// Reads the header of the first page.
-    pub fn open(reader: R) -> Reason<Self> {
-        let (reader, photometric) = BlackIsZero::new(reader).map_err(|e| e.to_string())?;
+    pub fn open(mut reader: R) -> Reason<Self> {
+        let stack = Stack::read(&mut reader)?;
+        let mut file = Self::open_page(reader, &stack.slices[0][0])?;
+        file.page.notes.clone_from(&stack.notes);
+        Ok(file)
+    }
+
+    /// Reads the header of a page.
+    pub fn open_page(reader: R, page: &PageAt) -> Reason<Self> {
+        check_compression(page)?;
+        let reader = BlackIsZero::new(reader, page).map_err(|e| e.to_string())?;
         let mut limits = Limits::default();
         limits.decoding_buffer_size = MAX_DECODED_BYTES;
         limits.intermediate_buffer_size = MAX_DECODED_BYTES;
         let mut decoder = Decoder::new(reader).map_err(|e| e.to_string())?.with_limits(limits);
-        let page = Page::read(&mut decoder, photometric)?;
+        let page = Page::read(&mut decoder, page.photometric)?;
         Ok(Self { decoder, page })
     }
 
@@ -57,11 +112,42 @@ impl<R: Read + Seek> TiffFile<R> {
     pub fn read_whole(&mut self) -> Reason<Raster> {
         let page = &self.page;
         check_size(page.width, page.height, page.pixel_bytes())?;
+        let is_tiled = self.decoder.get_chunk_type() == ChunkType::Tile;
+        if page.planar && is_tiled && page.bits >= 8 {
+            return self.read_planes();
+        }
         let mut buffer = DecodingResult::U8(vec![]);
         let layout = self.decoder.read_image_to_buffer(&mut buffer).map_err(|e| e.to_string())?;
         let samples = page.samples(buffer, &layout, (page.height, page.width), layout.planes > 1)?;
         let mut raster = page.raster(samples, page.height, page.width)?;
         raster.notes.clone_from(&page.notes);
+        Ok(raster)
+    }
+
+    /// A page whose channels have tiles of their own, tile by tile: the decoder cannot put them together.
+    fn read_planes(&mut self) -> Reason<Raster> {
+        let (height, width, channels) = (self.page.height, self.page.width, self.page.channels);
+        let (rows, columns) = self.chunk_size();
+        let (across, down) = (width.div_ceil(columns.max(1)), height.div_ceil(rows.max(1)));
+        let mut planes: Option<Samples> = None;
+        for index in 0..channels * across * down {
+            let (plane, tile) = (index / (across * down), index % (across * down));
+            let index = u32::try_from(index).map_err(|e| e.to_string())?;
+            let (w, h) = self.decoder.chunk_data_dimensions(index);
+            let layout = self.decoder.image_chunk_buffer_layout(index).map_err(|e| e.to_string())?;
+            let buffer = self.decoder.read_chunk(index).map_err(|e| e.to_string())?;
+            let size = (h as usize, w as usize);
+            let part = self.page.samples(buffer, &layout, size, false)?;
+            if part.len() != size.0 * size.1 {
+                return Err(format!("a tile holds {} samples instead of {} x {}", part.len(), size.1, size.0));
+            }
+            let all = planes.get_or_insert_with(|| part.zeros(height * width * channels));
+            let at = (plane * height + tile / across * rows) * width + tile % across * columns;
+            all.paste(at, width, &part, size.1);
+        }
+        let planes = planes.ok_or("it holds no tiles")?;
+        let mut raster = self.page.raster(interleave(planes, channels), height, width)?;
+        raster.notes.clone_from(&self.page.notes);
         Ok(raster)
     }
 
@@ -84,7 +170,7 @@ impl<R: Read + Seek> TiffFile<R> {
 }
 
 impl Page {
-    fn read<R: Read + Seek>(decoder: &mut Decoder<BlackIsZero<R>>, photometric: u16) -> Reason<Self> {
+    fn read<R: Read + Seek>(decoder: &mut Decoder<BlackIsZero<R>>, photometric: u64) -> Reason<Self> {
         let (width, height) = decoder.dimensions().map_err(|e| e.to_string())?;
         let color = decoder.colortype().map_err(|e| e.to_string())?;
         let extra: Vec<u16> =
@@ -95,17 +181,18 @@ impl Page {
             ColorType::GrayA(bits) => (2, bits, true),
             ColorType::RGB(bits) => (3, bits, false),
             ColorType::RGBA(bits) => (4, bits, is_alpha(extra.first()) || extra.is_empty()),
+            ColorType::YCbCr(8) => (3, 8, false),
             ColorType::Multiband { bit_depth, num_samples } => {
                 (usize::from(num_samples), bit_depth, is_alpha(extra.last()))
             }
             other => return Err(format!("colours of type {other:?} are not read: convert it to gray or RGB")),
         };
+        let is_ycbcr = matches!(color, ColorType::YCbCr(_));
         let palette = if photometric == INDEXED { Some(color_map(decoder, bits, channels)?) } else { None };
         let planar: Option<u16> = decoder.find_tag_unsigned(Tag::PlanarConfiguration).map_err(|e| e.to_string())?;
-        let notes = if decoder.more_images() { vec![Note::FirstPage] } else { vec![] };
         let (height, width) = (height as usize, width as usize);
         let planar = planar == Some(2) && channels > 1;
-        Ok(Self { height, width, channels, bits, alpha, planar, photometric, palette, notes })
+        Ok(Self { height, width, channels, bits, alpha, planar, is_ycbcr, photometric, palette, notes: vec![] })
     }
 
     /// Decoded bytes of a pixel.
@@ -155,11 +242,64 @@ impl Page {
         }
         let palette = self.palette.clone();
         let (bits, alpha) = (self.bits, self.alpha);
-        let mut raster = Raster { height, width, channels, bits, alpha, palette, lossy: false, samples, notes: vec![] };
+        let mut raster = Raster {
+            height,
+            width,
+            channels,
+            bits,
+            alpha,
+            palette,
+            lossy: false,
+            samples,
+            values: Values::Type,
+            notes: vec![],
+        };
+        if let (true, Samples::U8(v)) = (self.is_ycbcr, &mut raster.samples) {
+            v.chunks_exact_mut(3).for_each(to_rgb);
+        }
         if self.photometric == WHITE_IS_ZERO {
             invert(&mut raster);
         }
         Ok(raster)
+    }
+}
+
+/// Fails for compressions that are known and not read.
+fn check_compression(page: &PageAt) -> Reason<()> {
+    let name = compression_name(page.compression);
+    match page.compression {
+        6 | 33_003..=33_005 | 34_712 | 34_925 | 50_000..=50_002 => {
+            Err(format!("its compression, {name}, is not read: save it with LZW or deflate, or without compression"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// TIFF's numbers of compressions, for people.
+pub(crate) fn compression_name(number: u64) -> &'static str {
+    match number {
+        1 => "none",
+        2..=4 => "CCITT fax",
+        5 => "LZW",
+        6 => "old JPEG",
+        7 => "JPEG",
+        8 | 32_946 => "deflate",
+        32_773 => "PackBits",
+        33_003..=33_005 | 34_712 => "JPEG 2000",
+        34_925 => "LZMA",
+        50_000 => "zstd",
+        50_001 => "WebP",
+        50_002 => "JPEG XL",
+        _ => "unknown",
+    }
+}
+
+/// Luma and colour differences to red, green and blue: ITU-R BT.601, full range.
+pub(crate) fn to_rgb(pixel: &mut [u8]) {
+    let (y, b, r) = (f64::from(pixel[0]), f64::from(pixel[1]) - 128.0, f64::from(pixel[2]) - 128.0);
+    let levels = [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b];
+    for (sample, level) in pixel.iter_mut().zip(levels) {
+        *sample = level.round().clamp(0.0, 255.0) as u8;
     }
 }
 

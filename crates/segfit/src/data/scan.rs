@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::prelude::*;
+
 use super::header::Header;
 use super::label_map::MaskSummary;
 use super::labels::RawMask;
@@ -11,6 +13,8 @@ use super::layout::Item;
 use super::raster::{Note, Raster};
 use super::read::{check_finite, decode, open_file, read_bytes};
 use super::rows::Rows;
+use super::slices::{Outline, Slices, hash_of, slice_hash};
+use super::volume::Slice;
 use crate::error::{Error, Result};
 
 /// Smallest width and height of an image, in pixels.
@@ -65,6 +69,65 @@ pub(crate) fn scan(item: &Item, budget: &AtomicUsize) -> Result<Scan> {
     let fits = takes(budget, bytes);
     let (images, raw) = if fits { (Some(images), raw) } else { (None, None) };
     Ok(Scan { hashes, channels, summary, notes, largest, images, raw })
+}
+
+/// Reads the slices of one volume, hashes its files once, decodes and checks; lazily, the image is not decoded.
+pub(crate) fn scan_slices(items: &[Item], budget: &AtomicUsize, is_lazy: bool) -> Result<Vec<Result<Scan>>> {
+    let first = &items[0];
+    let outline = Outline::read(&first.images[0])?;
+    let mut channels = outline.channels;
+    let mut hashes = Vec::new();
+    let mut images = Vec::new();
+    for path in &first.images {
+        hashes.push(hash_of(path)?);
+        if !is_lazy {
+            images.push((path, Slices::open(path)?));
+        }
+    }
+    for path in &first.images[1..] {
+        channels += Outline::read(path)?.channels;
+    }
+    let mask = match &first.mask {
+        Some(path) => {
+            hashes.push(hash_of(path)?);
+            Some((path, Slices::open(path)?))
+        }
+        None => None,
+    };
+    let size = |slice: Slice| outline.slice_size(slice.axis);
+    let one = |item: &Item| {
+        let slice = item.slice.unwrap_or(Slice { axis: outline.axis, index: 0 });
+        let hashes = hashes.iter().map(|h| slice_hash(h, slice)).collect();
+        let mut scan = Scan { hashes, channels, summary: None, notes: vec![], largest: 0, images: None, raw: None };
+        let mut rasters: Vec<Raster> = Vec::new();
+        for (path, file) in &images {
+            let raster = file.raster(slice)?;
+            check_image(path, &raster, rasters.first())?;
+            scan.notes.extend(raster.notes.iter().map(|n| (*n, path.to_path_buf())));
+            rasters.push(raster);
+        }
+        if is_lazy {
+            check_sides(&item.images[0], size(slice), None)?;
+        } else {
+            scan.channels = rasters.iter().map(Raster::image_channels).sum();
+        }
+        let mut raw = None;
+        if let Some((path, file)) = &mask {
+            let mask = RawMask::from_raster(path, file.raster(slice)?)?;
+            check_mask_size(path, (mask.height, mask.width), size(slice))?;
+            scan.notes.extend(mask.notes.iter().map(|n| (*n, path.to_path_buf())));
+            scan.summary = Some(MaskSummary::new(path, &mask));
+            raw = Some(mask);
+        }
+        scan.largest = rasters.iter().map(Raster::bytes).max().unwrap_or(0);
+        let bytes = rasters.iter().map(Raster::bytes).sum::<usize>() + raw.as_ref().map_or(0, |m| 4 * m.labels.len());
+        if takes(budget, bytes) {
+            scan.raw = raw;
+            scan.images = (!is_lazy).then_some(rasters);
+        }
+        Ok(scan)
+    };
+    Ok(items.par_iter().map(one).collect())
 }
 
 /// Hashes the files of one pair and reads the image's headers; only the mask is decoded, in bands of rows where it is a

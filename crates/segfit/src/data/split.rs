@@ -1,6 +1,6 @@
 //! Which images train, which choose, which test. Deterministic: names decide, not order or chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -79,9 +79,14 @@ pub(crate) fn read_csv(path: &Path) -> Result<BTreeMap<String, Row>> {
     Ok(rows)
 }
 
-/// The name of a file without its folder and extension.
-pub(crate) fn stem(name: &str) -> String {
-    Path::new(name).file_stem().map_or_else(|| name.to_string(), |s| s.to_string_lossy().into_owned())
+/// The name of a file without its folder and extension, of which `.nii.gz` and `.ome.tif` are one.
+#[must_use]
+pub fn stem(name: &str) -> String {
+    let stem =
+        |name: &str| Path::new(name).file_stem().map_or_else(|| name.to_string(), |s| s.to_string_lossy().into());
+    let (lower, first) = (name.to_ascii_lowercase(), stem(name));
+    let is_double = [".nii.gz", ".ome.tif", ".ome.tiff"].iter().any(|e| lower.ends_with(e));
+    if is_double { stem(&first) } else { first }
 }
 
 /// Chooses whole groups so that about `share` of all members are in: groups in the order of the BLAKE3 hash of
@@ -127,13 +132,20 @@ pub(crate) fn assign(
     let mut sources: Vec<String> = Vec::new();
     for item in &items {
         let row = match &rows {
-            Some(rows) => Some(rows.get(&item.name).ok_or_else(|| missing_row(&csv, &item.name))?),
+            Some(rows) => {
+                let row = rows.get(&item.name).or(item.volume.as_ref().and_then(|v| rows.get(v)));
+                Some(row.ok_or_else(|| missing_row(&csv, &item.name))?)
+            }
             None => None,
         };
         splits.push(row.and_then(|r| r.split).or(item.split));
-        sources.push(row.and_then(|r| r.source.clone()).unwrap_or_else(|| item.name.clone()));
+        let own = item.volume.as_ref().unwrap_or(&item.name);
+        sources.push(row.and_then(|r| r.source.clone()).unwrap_or_else(|| own.clone()));
     }
-    if let Some(unused) = rows.iter().flatten().map(|(n, _)| n).find(|n| !items.iter().any(|i| i.name == **n)) {
+    check_volumes(&csv, &items, &splits)?;
+    let named: BTreeSet<&str> =
+        items.iter().flat_map(|i| [Some(&i.name), i.volume.as_ref()]).flatten().map(String::as_str).collect();
+    if let Some(unused) = rows.iter().flatten().map(|(n, _)| n).find(|n| !named.contains(n.as_str())) {
         warnings.push(format!("{} names images that are not there, for example {unused}", csv.display()));
     }
     let validation_named = splits.contains(&Some(Split::Validation));
@@ -162,11 +174,29 @@ pub(crate) fn assign(
             image: images.next().unwrap_or_default(),
             more_channels: images.collect(),
             mask: item.mask,
+            slice: item.slice,
             split: split.unwrap_or(Split::Train),
             source,
         }
     });
     Ok(pairs.collect())
+}
+
+/// Fails when slices of one volume are given different uses.
+fn check_volumes(csv: &Path, items: &[Item], splits: &[Option<Split>]) -> Result<()> {
+    let mut uses: BTreeMap<&str, Option<Split>> = BTreeMap::new();
+    for (item, split) in items.iter().zip(splits) {
+        let Some(volume) = &item.volume else { continue };
+        if *uses.entry(volume).or_insert(*split) != *split {
+            return Err(Error::Content {
+                path: csv.into(),
+                expected: format!("one use for all slices of {volume}"),
+                got: format!("another one for {}", item.name),
+                hint: "slices of one volume resemble each other: name the volume once, with one split".into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn missing_row(csv: &Path, name: &str) -> Error {

@@ -20,14 +20,7 @@ use crate::files::write_atomically;
 /// [`Error::Io`] when the file cannot be written; [`Error::Option`] when the mask holds a class that the map does not
 /// know, or a label is above 65535.
 pub fn write_mask(path: &Path, mask: &Mask, map: &LabelMap) -> Result<PathBuf> {
-    let mut labels = Vec::with_capacity(mask.data.len());
-    for &class in &mask.data {
-        labels.push(map.value_of(class).ok_or_else(|| Error::Option {
-            what: "mask to write".into(),
-            expected: format!("classes of the map ({map})"),
-            got: format!("class {class}"),
-        })?);
-    }
+    let labels = labels_of(mask, map)?;
     let (width, height) = (mask.width as u32, mask.height as u32);
     let largest = map.entries.iter().map(|e| e.value).max().unwrap_or(0);
     let (extension, bytes) = if map.coding == LabelCoding::Colour {
@@ -53,6 +46,18 @@ pub fn write_mask(path: &Path, mask: &Mask, map: &LabelMap) -> Result<PathBuf> {
     let path = path.with_extension(extension);
     write_atomically(&path, &bytes)?;
     Ok(path)
+}
+
+/// The labels of a mask's classes.
+pub(crate) fn labels_of(mask: &Mask, map: &LabelMap) -> Result<Vec<u32>> {
+    let label = |&class: &u8| {
+        map.value_of(class).ok_or_else(|| Error::Option {
+            what: "mask to write".into(),
+            expected: format!("classes of the map ({map})"),
+            got: format!("class {class}"),
+        })
+    };
+    mask.data.iter().map(label).collect()
 }
 
 /// Writes an image of 1 or 3 channels with values in [0, 1] as 8-bit PNG; values outside are clamped.

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use super::cover::cover;
 use super::description::one_line;
 use super::publication::{PixelType, Publication};
-use super::{Deployment, ExportFile, npy, pytorch, torch_file, write_files, yaml, zip};
+use super::{Deployment, ExportFile, pytorch, torch_file, write_files, yaml, zip};
 use crate::data::Image;
 use crate::error::{Error, Result};
-use crate::files::{npy as float_array, write_atomically};
+use crate::files::write_atomically;
 use crate::network::Op;
+use crate::npy;
 use crate::random::Stream;
 use crate::recipe::InputMode;
 
@@ -96,7 +97,7 @@ pub fn files(
         ExportFile::new("model.py", pytorch::model(deployment)?),
         ExportFile::new("weights.pt", torch_file::weights(deployment)?),
         ExportFile::new("test_input.npy", input_array(test.image, publication.pixels)),
-        ExportFile::new("test_output.npy", float_array(&batch_shape(test.probabilities), &test.probabilities.data)),
+        ExportFile::new("test_output.npy", npy::floats(&batch_shape(test.probabilities), &test.probabilities.data)),
     ];
     if let Some(onnx) = onnx {
         files.push(ExportFile::new("weights.onnx", onnx.bytes));
@@ -146,7 +147,7 @@ fn input_array(image: &Image, pixels: PixelType) -> Vec<u8> {
     match pixels {
         PixelType::Uint8 => npy::bytes(&shape, &whole.map(|v| v as u8).collect::<Vec<_>>()),
         PixelType::Uint16 => npy::shorts(&shape, &whole.map(|v| v as u16).collect::<Vec<_>>()),
-        PixelType::Float32 => float_array(&shape, &image.data),
+        PixelType::Float32 => npy::floats(&shape, &image.data),
     }
 }
 

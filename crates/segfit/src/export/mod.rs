@@ -12,7 +12,6 @@ pub mod embedded;
 mod files;
 mod folded;
 pub mod monai;
-mod npy;
 pub mod onnx;
 mod publication;
 pub mod pytorch;

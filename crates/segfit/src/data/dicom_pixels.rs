@@ -1,0 +1,111 @@
+//! Stored numbers of DICOM pixels.
+
+use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
+
+use super::numbers::words;
+
+/// How pixels are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Samples per pixel.
+    pub channels: usize,
+    /// Bits that a sample takes: 8 or 16.
+    pub allocated: usize,
+    /// Bits that count.
+    pub bits: usize,
+    /// The highest of them.
+    pub high_bit: usize,
+    /// Whether the highest is a sign.
+    pub signed: bool,
+}
+
+/// The numbers in little-endian bytes; bits above and below those that count are passed over.
+pub(crate) fn whole_numbers(bytes: &[u8], stored: &Stored) -> Vec<i32> {
+    let shift = (stored.high_bit + 1).saturating_sub(stored.bits).min(15);
+    let mask = (1i32 << stored.bits.min(16)) - 1;
+    let sign = 1i32 << (stored.bits.clamp(1, 16) - 1);
+    let number = |raw: i32| {
+        let v = raw >> shift & mask;
+        if stored.signed && v & sign != 0 { v - (sign << 1) } else { v }
+    };
+    match stored.allocated {
+        8 => bytes.iter().map(|&b| number(i32::from(b))).collect(),
+        _ => words(bytes, false, |b| number(i32::from(u16::from_le_bytes(b)))),
+    }
+}
+
+/// The frames of JPEG 2000 fragments as little-endian numbers, and their bits.
+///
+/// One frame may lie in several fragments; of several frames each must lie in one.
+pub(crate) fn jpeg_2000_frames(
+    fragments: &[Vec<u8>],
+    frames: usize,
+    size: (usize, usize),
+    stored: &Stored,
+) -> Result<(Vec<u8>, usize), String> {
+    let joined;
+    let streams: Vec<&[u8]> = match frames {
+        1 => {
+            joined = fragments.concat();
+            vec![&joined]
+        }
+        n if n == fragments.len() => fragments.iter().map(Vec::as_slice).collect(),
+        n => {
+            return Err(format!(
+                "{} fragments hold {n} frames: fragments of one frame are not joined",
+                fragments.len()
+            ));
+        }
+    };
+    let mut out = Vec::new();
+    let mut bits = stored.bits;
+    for stream in streams {
+        let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
+        let image = Image::new(stream, &settings).map_err(|e| format!("JPEG 2000: {e}"))?;
+        if (image.height() as usize, image.width() as usize) != size {
+            let (h, w) = size;
+            return Err(format!("JPEG 2000 of {} x {} pixels instead of {w} x {h}", image.width(), image.height()));
+        }
+        let mut context = DecoderContext::default();
+        let decoded = image.decode(&mut context).map_err(|e| format!("JPEG 2000: {e}"))?;
+        let planes = decoded.components();
+        if planes.len() != stored.channels {
+            return Err(format!("JPEG 2000 of {} channels instead of {}", planes.len(), stored.channels));
+        }
+        bits = usize::from(planes[0].bit_depth()).clamp(1, stored.allocated);
+        let most = ((1u32 << bits) - 1) as f32;
+        // The decoder adds half of the range to signed numbers as to unsigned ones.
+        let half = if is_signed(stream) { 1i32 << (bits - 1) } else { 0 };
+        for i in 0..size.0 * size.1 {
+            for plane in planes {
+                let v = plane.samples().get(i).ok_or("JPEG 2000 that ends early")?.round().clamp(0.0, most);
+                let bytes = (v as i32 - half).to_le_bytes();
+                out.extend_from_slice(&bytes[..stored.allocated / 8]);
+            }
+        }
+    }
+    Ok((out, bits))
+}
+
+/// Whether the first component of a codestream is signed: the highest bit of Ssiz (ISO/IEC 15444-1, A.5.1).
+fn is_signed(stream: &[u8]) -> bool {
+    let siz = stream.windows(4).position(|w| w == [0xff, 0x4f, 0xff, 0x51]);
+    siz.and_then(|at| stream.get(at + 2 + 40)).is_some_and(|ssiz| ssiz & 0x80 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_bits_that_count_are_read() {
+        let stored = Stored { channels: 1, allocated: 16, bits: 12, high_bit: 11, signed: false };
+        assert_eq!(whole_numbers(&[0xff, 0xff, 0x01, 0xf0], &stored), [4095, 1]);
+        let signed = Stored { signed: true, ..stored };
+        assert_eq!(whole_numbers(&[0xff, 0x0f, 0x01, 0x00, 0x00, 0x08], &signed), [-1, 1, -2048]);
+        let high = Stored { high_bit: 15, ..stored };
+        assert_eq!(whole_numbers(&[0x1f, 0x00], &high), [1]);
+        let byte = Stored { allocated: 8, bits: 8, high_bit: 7, signed: true, ..stored };
+        assert_eq!(whole_numbers(&[0xff, 0x7f], &byte), [-1, 127]);
+    }
+}
