@@ -31,7 +31,7 @@ def prepare(arguments):
         data, folder = arguments.data / name, work / f"{family}_{name}"
         mapping = mapping_without(segfit, name, work / name)
         patch = ["--patch"] if name in PATCHED else []
-        call(segfit, "plan", data, *patch, "--network", family, "--mapping", mapping, "--keep", "95%", "--out", folder)
+        call(segfit, "plan", data, *patch, "--network", family, "--mapping", mapping, "--keep", "95%", "--no-report", "--out", folder)
         plan = json.loads((folder / "plan.json").read_text())
         to_be_trained(segfit, work / "manifest.json", data, [folder / "network.json"])
         groups = {g["name"]: g["channels"] for g in plan["spec"]["groups"]}

@@ -118,7 +118,7 @@ def prepare(arguments):
             add("flat", budget, flat)
             work_limit = cost(segfit, uniform)["macs"]
             for arm, limit in [("params", ["--max-params", most]), ("macs", ["--max-macs", work_limit])]:
-                call(segfit, "plan", *common, *limit, "--out", folder / f"{arm}_{tag}")
+                call(segfit, "plan", *common, *limit, "--no-report", "--out", folder / f"{arm}_{tag}")
                 add(arm, budget, folder / f"{arm}_{tag}" / "network.json")
         chosen = next(c for c in choices if c["data_set"] == name)
         path = folder / "xtinyunet.json"
