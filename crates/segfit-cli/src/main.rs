@@ -1,6 +1,7 @@
 //! The `segfit` command: words and wiring, nothing else.
 
 mod cache_folder;
+mod claim;
 mod commands;
 mod context;
 mod data_options;

@@ -1,6 +1,5 @@
 //! `segfit calibrate`: experiments that the prediction learns from.
 
-mod claim;
 mod experiments;
 mod gather;
 mod plan;

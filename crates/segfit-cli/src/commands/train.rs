@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use super::evaluate::summary;
 use super::report::{Seen, write_run_report};
+use crate::claim::Claim;
 use crate::context::Global;
 use crate::data_options::{DataOptions, size_in_range};
 use crate::interrupt;
@@ -98,6 +99,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     interrupt::listen()?;
     let backend = CpuBackend::detect();
     std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
+    let _claim = Claim::of_run(&args.out)?;
     copy_inputs(args)?;
     let training = Training {
         network: &network,

@@ -285,3 +285,17 @@ fn the_demo_tells_the_whole_story() {
         assert!(lab.path("demo").join(file).exists(), "{file}");
     }
 }
+
+#[test]
+fn a_second_process_in_a_run_is_refused_and_one_after_it_is_not() {
+    let lab = lab();
+    std::fs::create_dir(lab.path("run")).unwrap();
+    let other = std::fs::File::create(lab.path("run/.lock")).unwrap();
+    other.lock().unwrap();
+    refused(&lab.run(&TRAIN), &["run", "no other process", "hint:"]);
+    assert_eq!(names(&lab.path("run")), [".lock"], "nothing is written");
+    // As when a process is killed: the file stays, the lock does not.
+    drop(other);
+    lab.json(&TRAIN);
+    lab.json(&TRAIN);
+}

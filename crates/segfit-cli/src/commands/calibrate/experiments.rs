@@ -20,7 +20,7 @@ use segfit_engine::run_log::RunLog;
 use segfit_engine::segmenter::Segmenter;
 use segfit_engine::state::Weights;
 
-use super::claim::Claim;
+use crate::claim::Claim;
 use crate::context::Global;
 use crate::failure::Interrupted;
 use crate::interrupt;

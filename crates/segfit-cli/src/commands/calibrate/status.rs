@@ -8,8 +8,8 @@ use segfit::predict::{Job, Manifest, collect};
 use segfit_engine::run_log::RunLog;
 use serde::Serialize;
 
-use super::claim::is_claimed;
 use super::experiments::{failure, record_path, run_folder};
+use crate::claim::is_claimed;
 use crate::context::Global;
 
 #[derive(Debug, clap::Args)]

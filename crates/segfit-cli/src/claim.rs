@@ -1,4 +1,4 @@
-//! One process at a time for every job: a locked file that the system unlocks when the process ends, however it ends.
+//! One process at a time for every job and every run: a locked file that the system unlocks when the process ends, however it ends.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -17,12 +17,29 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The claim to `job`, `None` while another process has it.
+    /// The claim to `job` of a calibration, `None` while another process has it.
     ///
     /// # Errors
     /// When the file cannot be made.
     pub fn of(out: &Path, job: &str) -> Result<Option<Self>> {
-        let path = place(out, job);
+        Self::on(place(out, job))
+    }
+
+    /// The claim to a run's folder.
+    ///
+    /// # Errors
+    /// When another process has it, or the file cannot be made.
+    pub fn of_run(folder: &Path) -> Result<Self> {
+        let claim = Self::on(folder.join(".lock"))?;
+        claim.ok_or_else(|| {
+            let expected = "a run that no other process works on".into();
+            let got = "another `segfit train` that is at work on it".into();
+            let hint = "wait until it ends, or train into another folder with --out".into();
+            segfit::Error::Content { path: folder.into(), expected, got, hint }.into()
+        })
+    }
+
+    fn on(path: PathBuf) -> Result<Option<Self>> {
         let file = File::options().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("making {}", path.display()))?;
         for _ in 0..TRIES {
