@@ -322,6 +322,7 @@ fn command(args: &Args) -> String {
         path("--images", &data.folders.images),
         path("--masks", &data.folders.masks),
         data.folders.instances.then(|| "--instances".into()),
+        data.folders.slices.axis.map(|axis| format!("--axis {axis}")),
         (input.size != 128).then(|| format!("--size {}", input.size)),
         input.patch.then(|| "--patch".into()),
         family.typed(),
