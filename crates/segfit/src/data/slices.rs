@@ -161,21 +161,12 @@ impl Outline {
 
     /// How many slices there are along an axis.
     pub fn slices(&self, axis: Axis) -> usize {
-        self.shape[match axis {
-            Axis::X => 2,
-            Axis::Y => 1,
-            Axis::Z => 0,
-        }]
+        axis.slices(self.shape)
     }
 
     /// Rows and columns of a slice along an axis.
     pub fn slice_size(&self, axis: Axis) -> (usize, usize) {
-        let [z, y, x] = self.shape;
-        match axis {
-            Axis::X => (z, y),
-            Axis::Y => (z, x),
-            Axis::Z => (y, x),
-        }
+        axis.slice_size(self.shape)
     }
 
     /// Columns, rows and slices, for messages.

@@ -17,6 +17,28 @@ pub enum Axis {
     Z,
 }
 
+impl Axis {
+    /// How many slices a volume of `shape` (slices, rows, columns of the file) has along this axis.
+    pub(super) fn slices(self, shape: [usize; 3]) -> usize {
+        let [z, y, x] = shape;
+        match self {
+            Self::X => x,
+            Self::Y => y,
+            Self::Z => z,
+        }
+    }
+
+    /// Rows and columns of such a slice.
+    pub(super) fn slice_size(self, shape: [usize; 3]) -> (usize, usize) {
+        let [z, y, x] = shape;
+        match self {
+            Self::X => (z, y),
+            Self::Y => (z, x),
+            Self::Z => (y, x),
+        }
+    }
+}
+
 impl std::fmt::Display for Axis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -76,21 +98,12 @@ pub(crate) struct Volume {
 impl Volume {
     /// How many slices there are along an axis.
     pub fn slices(&self, axis: Axis) -> usize {
-        match axis {
-            Axis::X => self.shape[2],
-            Axis::Y => self.shape[1],
-            Axis::Z => self.shape[0],
-        }
+        axis.slices(self.shape)
     }
 
     /// Rows and columns of a slice along an axis.
     pub fn slice_size(&self, axis: Axis) -> (usize, usize) {
-        let [z, y, x] = self.shape;
-        match axis {
-            Axis::X => (z, y),
-            Axis::Y => (z, x),
-            Axis::Z => (y, x),
-        }
+        axis.slice_size(self.shape)
     }
 
     /// The axis along which neighbours are farthest apart, z where that is not clear: slices across it are the finest.
