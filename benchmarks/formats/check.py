@@ -2,9 +2,10 @@
 
     python benchmarks/formats/check.py target/release/segfit --formats ../shared/formats
 
-Readers: pydicom, nibabel, tifffile (with imagecodecs), Pillow. The numbers compared are those before scaling to 0..1
-(`segfit inspect --dump`). Files of further kinds are made here with tifffile, NumPy, nibabel and pydicom. Writes formats.md beside
-this script; mismatches and refusals are rows of the table like all others.
+Readers: pydicom, nibabel, tifffile (with imagecodecs), Pillow, zarr. The numbers compared are those before scaling to 0..1
+(`segfit inspect --dump`). Files of further kinds are made here with tifffile, NumPy, nibabel, pydicom and zarr. DICOM segmentation objects are made by
+highdicom, and measured as masks beside the same masks as `.npy`. Writes formats.md beside this script; mismatches and refusals are rows of the table
+like all others.
 """
 
 import argparse
@@ -14,10 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import highdicom
 import nibabel
 import numpy as np
 import pydicom
 import tifffile
+import zarr
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -38,6 +41,8 @@ def by_nifti(path, info):
 def by_dicom(path, info):
     data = pydicom.dcmread(path)
     pixels = data.pixel_array.astype(np.float64)
+    if data.PhotometricInterpretation == "PALETTE COLOR":
+        pixels = pydicom.pixels.apply_color_lut(data.pixel_array, data)
     pixels = pixels * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
     return pixels.reshape(info["slices"], info["rows"], info["columns"], info["channels"])
 
@@ -86,8 +91,22 @@ def by_numpy(path, info):
     return data
 
 
+def by_zarr(path, info):
+    data = zarr.open(path / "0", mode="r")[:]
+    attributes = zarr.open_group(path, mode="r").attrs
+    scales = attributes.get("ome", attributes)["multiscales"][0]
+    axes = "".join(a["name"] for a in scales["axes"])
+    for axis in "tczyx":
+        if axis not in axes:
+            axes, data = axes + axis, data[..., None]
+    data = data.transpose([axes.index(a) for a in "tzyxc"])
+    return data.reshape(-1, *data.shape[2:])
+
+
 def reader(path):
     name = path.name.lower()
+    if name.endswith(".zarr"):
+        return "zarr", by_zarr
     if name.endswith((".nii", ".nii.gz")):
         return "nibabel", by_nifti
     if name.endswith((".dcm", ".dicom")):
@@ -167,6 +186,18 @@ def made(folder):
         data.PhotometricInterpretation = photometric
         data.PixelData = values.tobytes()
         data.save_as(folder / f"{name}.dcm")
+    for bits in (8, 16):
+        data = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm"))
+        del data.RescaleSlope, data.RescaleIntercept
+        data.Rows, data.Columns, data.Modality = 70, 90, "OT"
+        data.BitsAllocated = data.BitsStored = 8
+        data.HighBit, data.PixelRepresentation, data.PhotometricInterpretation = 7, 0, "PALETTE COLOR"
+        for i, colour in enumerate(("Red", "Green", "Blue")):
+            entries = rng.integers(0, 2**bits, 200, dtype=np.uint16)
+            setattr(data, f"{colour}PaletteColorLookupTableDescriptor", [200, 10, bits])
+            setattr(data, f"{colour}PaletteColorLookupTableData", (entries.astype(np.uint8) if bits == 8 else entries).tobytes())
+        data.PixelData = smooth.tobytes()
+        data.save_as(folder / f"palette_{bits}.dcm")
     rle = pydicom.dcmread(folder / "frames.dcm")
     rle.compress(pydicom.uid.RLELossless)
     rle.save_as(folder / "frames_rle.dcm")
@@ -177,6 +208,114 @@ def made(folder):
             data.save_as(folder / f"frames_{name}.dcm")
         except Exception as error:
             print(f"not made: {name}: {error}")
+
+
+    zarrs(folder, stack)
+
+
+def zarrs(folder, stack):
+    """OME-Zarr of both versions, every codec, sides that are no multiples of the chunks, chunks that are not stored."""
+    data = stack.reshape(3, 2, 70, 90)
+    axes = [{"name": n, "type": t} for n, t in zip("zcyx", ("space", "channel", "space", "space"))]
+    codecs = zarr.codecs
+    kinds = {
+        "plain": (2, None), "zlib": (2, "Zlib"), "gzip": (2, "GZip"), "zstd": (2, "Zstd"),
+        **{f"blosc_{c}_{s}": (2, (c, s)) for c in ("lz4", "lz4hc", "zstd", "zlib", "blosclz") for s in (0, 1, 2)},
+        "v3_plain": (3, None), "v3_gzip": (3, codecs.GzipCodec()), "v3_zstd": (3, codecs.ZstdCodec()),
+        "v3_blosc": (3, codecs.BloscCodec(cname="lz4", shuffle="bitshuffle", typesize=2)),
+    }
+    import numcodecs
+
+    for name, (version, codec) in kinds.items():
+        path = folder / f"{name}.zarr"
+        scales = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [2, 1, 0.5, 0.5]}]}]}]
+        group = zarr.open_group(path, mode="w", zarr_format=version)
+        group.attrs.update({"multiscales": scales} if version == 2 else {"ome": {"version": "0.5", "multiscales": scales}})
+        if isinstance(codec, str):
+            codec = getattr(numcodecs, codec)()
+        elif isinstance(codec, tuple):
+            codec = numcodecs.Blosc(cname=codec[0], shuffle=codec[1])
+        array = group.create_array("0", shape=data.shape, chunks=(1, 1, 32, 40), dtype="uint16", compressors=codec, fill_value=0)
+        array[:] = data
+        array[2, 1] = 0  # not stored
+    for dtype in ("uint8", "int16", "float32", "float64"):
+        group = zarr.open_group(folder / f"{dtype}.zarr", mode="w", zarr_format=2)
+        scales = [{"version": "0.4", "axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}]}]
+        group.attrs.update({"multiscales": scales})
+        group.create_array("0", shape=(70, 90), chunks=(64, 64), dtype=dtype)[:] = stack[0].astype(dtype)
+
+
+def segments(segfit, folder):
+    """Rows for DICOM segmentation objects: what segfit measures of them as masks, and of the same masks as `.npy`."""
+    source = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm"))
+    rng = np.random.default_rng(5)
+    labels = np.zeros((9, 128, 128), np.uint8)
+    for k in (1, 2):
+        for _ in range(4):
+            z, y, x = rng.integers(1, 8), *rng.integers(10, 118, 2)
+            at = np.mgrid[:9, :128, :128]
+            labels[(((at[0] - z) / 1.5) ** 2 + ((at[1] - y) / 9) ** 2 + ((at[2] - x) / 12) ** 2) < 1] = k
+    pixels = (labels.astype(np.int16) * 300 + rng.integers(0, 200, labels.shape)).astype(np.int16)
+    slices = []
+    series = folder / "dicom" / "images" / "a"
+    series.mkdir(parents=True)
+    for z in range(9):
+        one = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm"))
+        one.ImagePositionPatient = [-100, -50, 3.5 * (9 - z)]  # files in the opposite order of the slices
+        one.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        one.PixelSpacing, one.SliceThickness, one.InstanceNumber = [0.6, 0.6], 3.5, z + 1
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        one.PixelData = pixels[z].tobytes()
+        one.save_as(series / f"{z}.dcm")
+        slices.append(one)
+    code = highdicom.sr.CodedConcept("85756007", "SCT", "Tissue")
+    describe = lambda n: highdicom.seg.SegmentDescription(
+        n, f"s{n}", code, code, highdicom.seg.SegmentAlgorithmTypeValues.MANUAL)
+    rows = []
+    for kind in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        if kind == "LABELMAP":
+            array = labels
+        else:
+            array = np.stack([labels == 1, labels == 2], -1).astype(float if kind == "FRACTIONAL" else np.uint8)
+        made = highdicom.seg.Segmentation(
+            slices, array, kind, [describe(1), describe(2)], pydicom.uid.generate_uid(), 1, pydicom.uid.generate_uid(), 1,
+            "m", "m", "1", "1", omit_empty_frames=True)
+        masks = folder / "dicom" / "masks"
+        masks.mkdir(exist_ok=True)
+        made.save_as(masks / "a.dcm")
+        plain = folder / "plain"
+        for part in ("images", "masks"):
+            (plain / part).mkdir(parents=True, exist_ok=True)
+        # Slices from the feet upwards.
+        np.save(plain / "images" / "a.npy", pixels[::-1])
+        np.save(plain / "masks" / "a.npy", labels[::-1])
+        name = f"DICOM segmentation, {kind}, {made.NumberOfFrames} frames"
+        ours = [measured(segfit, root) for root in (folder / "dicom", plain)]
+        if isinstance(ours[0], str):
+            rows.append([name, "highdicom", "128 x 128 x 9", "", f"refused: {ours[0]}"])
+            continue
+        same = ours[0] == ours[1] and len(ours[0]) > 5
+        rows.append([name, "highdicom", "128 x 128 x 9", "", "equal" if same else f"MISMATCH: {ours}"])
+    return rows
+
+
+def measured(segfit, root):
+    """Measures of the masks at all scales, or the reason why there are none."""
+    done = subprocess.run([segfit, "measure", root, "--json", "--no-cache", "--size", "128"], capture_output=True, text=True)
+    if done.returncode:
+        return next(l for l in done.stderr.splitlines() if l.startswith("error"))
+    of_masks = ("boundary", "class_balance", "blob", "fractal", "compact", "objects")
+    found = {}
+
+    def collect(value, key):
+        if isinstance(value, dict):
+            for k, v in value.items():
+                collect(v, f"{key}/{k}")
+        elif isinstance(value, float) and any(m in key for m in of_masks):
+            found[key] = value
+
+    collect(json.loads(done.stdout), "")
+    return found
 
 
 def check(segfit, path, name):
@@ -228,6 +367,8 @@ def main():
         for path in sorted(Path(folder).iterdir()):
             made_rows.append(check(args.segfit, path, path.name))
             print(*made_rows[-1], sep=" | ", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        made_rows += segments(args.segfit, Path(folder))
     count = lambda rows, word: sum(r[-1].startswith(word) for r in rows)
     head = "| file | compared with | size | stored | result |\n| --- | --- | --- | --- | --- |\n"
     table = lambda rows: head + "".join("| " + " | ".join(r) + " |\n" for r in rows)
@@ -239,7 +380,7 @@ def main():
     args.out.write_text(
         "# Readers compared with others\n\n"
         "Printed by `python benchmarks/formats/check.py target/release/segfit --formats FOLDER`. Every number that segfit reads, "
-        "before it is scaled to 0..1, against pydicom, nibabel, tifffile, Pillow or NumPy. Decoders of lossy JPEG may differ by 16 at "
+        "before it is scaled to 0..1, against pydicom, nibabel, tifffile, Pillow, zarr or NumPy. Decoders of lossy JPEG may differ by 16 at "
         "most and by 1 in the mean (they scale up colours differently), those of lossy JPEG 2000 by 1.\n\n"
         f"## Files of others\n\n{summary(rows)}{table(rows)}\n"
         f"## Files made for this check\n\n{summary(made_rows)}{table(made_rows)}"

@@ -31,6 +31,7 @@ pub fn deployment(run: &RunFolder, ranges: Option<ActivationRanges>) -> Result<D
         normalisation: info.normalisation.clone(),
         input: info.recipe.input,
         loss: info.recipe.loss,
+        axis: info.axis,
         labels: info.label_map.clone(),
         provenance: Provenance {
             version: info.version.clone(),

@@ -63,7 +63,13 @@ impl Material {
             .iter()
             .zip(&predicted)
             .zip(&self.test_sources)
-            .map(|((s, predicted), source)| Case { name: &s.name, source, predicted, truth: &s.mask })
+            .map(|((s, predicted), source)| Case {
+                name: &s.name,
+                source,
+                predicted,
+                truth: &s.mask,
+                spacing: [1.0, 1.0],
+            })
             .collect();
         Ok(evaluate(&cases, &EvaluationOptions::new(self.classes))?)
     }

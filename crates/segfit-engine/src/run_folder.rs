@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use segfit::data::{Dataset, LabelMap, Normalisation};
+use segfit::data::{Axis, Dataset, LabelMap, Normalisation};
 use segfit::files::{read_json, write_json};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::recipe::Recipe;
@@ -39,6 +39,9 @@ pub struct RunInfo {
     pub recipe: Recipe,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
+    /// The axis that the slices of volumes follow, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub axis: Option<Axis>,
     /// What was taken over from earlier trainings.
     #[serde(default, skip_serializing_if = "LineageRecord::is_empty")]
     pub lineage: LineageRecord,
@@ -80,6 +83,7 @@ impl RunFolder {
             normalisation: normalisation.clone(),
             recipe: recipe.clone(),
             seed,
+            axis: dataset.axis,
             lineage,
         };
         std::fs::create_dir_all(path).map_err(|source| segfit::Error::Io { path: path.into(), source })?;

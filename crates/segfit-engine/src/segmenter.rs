@@ -1,7 +1,9 @@
 //! Running a trained network on images of any size: normalise, pad or tile, infer, put together.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
-use segfit::data::{Image, Mask, Normalisation, resize_image};
+use segfit::data::{BandedImage, Image, Mask, Normalisation, each_resized_row, resize_image};
 use segfit::network::NetworkSpec;
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::recipe::{InputMode, InputSpec, LossKind};
@@ -178,7 +180,17 @@ impl<'a> Segmenter<'a> {
     pub fn segment_prepared(&mut self, image: &Image) -> Result<Mask> {
         let normalised = self.normalise(image)?;
         // The largest logit has the largest probability, too.
-        Ok(largest(&if self.is_whole(image) { self.logits(&normalised)? } else { self.run_tiles(&normalised)? }))
+        if self.is_whole(image) {
+            return Ok(largest(&self.logits(&normalised)?));
+        }
+        let (height, width, tile) = (image.height, image.width, self.tile);
+        let mut data = Vec::with_capacity(height * width);
+        let mut rows = |rows: Range<usize>| Ok(cut(&normalised, rows.start, 0, rows.len(), width));
+        tiles_by_rows::<Error>((height, width), tile, &mut rows, &mut |part| self.run(part), &mut |band| {
+            data.extend(largest(&band).data);
+            Ok(())
+        })?;
+        Ok(Mask { height, width, data })
     }
 
     fn probabilities_prepared(&mut self, image: &Image) -> Result<Image> {
@@ -202,6 +214,21 @@ impl<'a> Segmenter<'a> {
         let mut normalised = image.clone();
         self.normalisation.apply(&mut normalised);
         Ok(normalised)
+    }
+
+    /// The mask of an image that is too large to be held, in its own size: bands of rows go to `done`, from the first row to the
+    /// last. They are those that [`Segmenter::segment`] finds of the whole (where the network sees a resized image: of one that
+    /// differs by less than 1e-6).
+    ///
+    /// # Errors
+    /// As there, the errors of reading, and those of `done`.
+    pub fn segment_banded<E: From<Error>>(
+        &mut self,
+        image: &mut BandedImage,
+        done: &mut dyn FnMut(&Mask) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let (input, tile) = (self.input, self.tile);
+        segment_banded_by(image, input, tile, &mut |piece| self.run(&self.normalise(piece)?), done)
     }
 
     fn run_tiles(&mut self, image: &Image) -> Result<Image> {
@@ -273,33 +300,126 @@ pub fn probabilities_by(
     }
 }
 
-/// Tiles overlap by half; each pixel is the mean of its tiles, weighted by the distance to the tile's edge.
+/// The mask of an image that is too large to be held, as [`Segmenter::segment_banded`] finds it, by any means: `run` as in
+/// [`probabilities_by`].
+///
+/// # Errors
+/// What `run`, reading and `done` return.
+pub fn segment_banded_by<E: From<Error>>(
+    image: &mut BandedImage,
+    input: InputSpec,
+    tile: usize,
+    run: &mut dyn FnMut(&Image) -> Result<Image>,
+    done: &mut dyn FnMut(&Mask) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let (height, width) = image.size();
+    match input.mode {
+        InputMode::Patch => {
+            let mut rows = |rows| image.rows(rows).map_err(Error::from);
+            tiles_by_rows((height, width), tile, &mut rows, run, &mut |band| done(&largest(&band)))
+        }
+        InputMode::Resize => {
+            let small = image.resized(input.size, input.size).map_err(Error::from)?;
+            let whole = InputSpec { mode: InputMode::Patch, ..input };
+            let small = probabilities_by(&small, whole, tile, run)?;
+            each_resized_row(&small, height, width, &mut |_, row| {
+                let row = Image { channels: small.channels, height: 1, width, data: row.to_vec() };
+                done(&largest(&row))
+            })
+        }
+    }
+}
+
 fn in_tiles(image: &Image, tile: usize, run: &mut dyn FnMut(&Image) -> Result<Image>) -> Result<Image> {
-    let (th, tw) = (tile.min(image.height), tile.min(image.width));
-    let pixels = image.height * image.width;
-    let mut sum = Image { channels: 0, height: image.height, width: image.width, data: Vec::new() };
-    let mut weight = vec![0.0_f32; pixels];
-    for top in starts(image.height, th) {
-        for left in starts(image.width, tw) {
-            let part = run(&cut(image, top, left, th, tw))?;
-            sum.channels = part.channels;
-            sum.data.resize(part.channels * pixels, 0.0);
-            for y in 0..th {
-                for x in 0..tw {
-                    let w = edge_weight(y, th) * edge_weight(x, tw);
-                    let at = (top + y) * image.width + left + x;
-                    weight[at] += w;
-                    for c in 0..part.channels {
-                        sum.data[c * pixels + at] += w * part.data[(c * th + y) * tw + x];
-                    }
+    let (height, width) = (image.height, image.width);
+    let mut all = Image { channels: 0, height, width, data: Vec::new() };
+    let mut done = 0;
+    let mut rows = |rows: Range<usize>| Ok(cut(image, rows.start, 0, rows.len(), width));
+    tiles_by_rows::<Error>((height, width), tile, &mut rows, run, &mut |band| {
+        all.channels = band.channels;
+        all.data.resize(band.channels * height * width, 0.0);
+        for c in 0..band.channels {
+            let at = (c * height + done) * width;
+            all.data[at..at + band.height * width].copy_from_slice(band.plane(c));
+        }
+        done += band.height;
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Probabilities of an image of which a band of rows is held at a time.
+///
+/// Tiles overlap by half; each pixel is the mean of its tiles, weighted by the distance to the tile's edge. `rows` gives rows
+/// of the image, `done` gets bands of rows of the result in order.
+fn tiles_by_rows<E: From<Error>>(
+    (height, width): (usize, usize),
+    tile: usize,
+    rows: &mut dyn FnMut(Range<usize>) -> Result<Image>,
+    run: &mut dyn FnMut(&Image) -> Result<Image>,
+    done: &mut dyn FnMut(Image) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let (th, tw) = (tile.min(height), tile.min(width));
+    let tops = starts(height, th);
+    let mut sums = BandSums::new(th, width);
+    for (i, &top) in tops.iter().enumerate() {
+        let band = rows(top..top + th)?;
+        for left in starts(width, tw) {
+            sums.add(left, &run(&cut(&band, 0, left, th, tw))?);
+        }
+        let complete = tops.get(i + 1).map_or(th, |next| next - top);
+        done(sums.take(complete))?;
+    }
+    Ok(())
+}
+
+/// Weighted sums of the tiles that touch a band of rows.
+struct BandSums {
+    height: usize,
+    width: usize,
+    /// Of each class, row by row.
+    sums: Vec<Vec<f32>>,
+    weights: Vec<f32>,
+}
+
+impl BandSums {
+    fn new(height: usize, width: usize) -> Self {
+        Self { height, width, sums: Vec::new(), weights: vec![0.0; height * width] }
+    }
+
+    /// Adds a tile as high as the band.
+    fn add(&mut self, left: usize, tile: &Image) {
+        self.sums.resize(tile.channels, vec![0.0; self.height * self.width]);
+        for y in 0..tile.height {
+            for x in 0..tile.width {
+                let w = edge_weight(y, tile.height) * edge_weight(x, tile.width);
+                let at = y * self.width + left + x;
+                self.weights[at] += w;
+                for (c, sum) in self.sums.iter_mut().enumerate() {
+                    sum[at] += w * tile.data[(c * tile.height + y) * tile.width + x];
                 }
             }
         }
     }
-    for (i, value) in sum.data.iter_mut().enumerate() {
-        *value /= weight[i % pixels];
+
+    /// The means of the first rows, after which the band moves on by as many.
+    fn take(&mut self, rows: usize) -> Image {
+        let n = rows * self.width;
+        let mut data = Vec::with_capacity(self.sums.len() * n);
+        for sum in &mut self.sums {
+            data.extend(sum[..n].iter().zip(&self.weights).map(|(sum, weight)| sum / weight));
+            move_up(sum, n);
+        }
+        move_up(&mut self.weights, n);
+        Image { channels: self.sums.len(), height: rows, width: self.width, data }
     }
-    Ok(sum)
+}
+
+/// Drops the first values and adds as many zeros.
+fn move_up(values: &mut [f32], n: usize) {
+    values.copy_within(n.., 0);
+    let kept = values.len() - n;
+    values[kept..].fill(0.0);
 }
 
 /// Replaces logits by probabilities that sum to 1: with f = exp or the sigmoid,
@@ -385,6 +505,7 @@ mod tests {
     use super::*;
     use crate::cpu::CpuBackend;
     use crate::initialise::initialise;
+    use segfit::data::{LabelCoding, LabelEntry, LabelKind, LabelMap, read_image, write_mask};
     use segfit::network::families::{self, unet};
     use segfit::random::Stream;
 
@@ -407,6 +528,40 @@ mod tests {
             let mut any = make(InputMode::Patch);
             let got = probabilities_by(&image, input, 16, &mut |piece| any.probabilities(piece)).unwrap();
             assert_eq!(got, expected, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn bands_of_a_file_give_the_mask_of_the_whole_image() {
+        let dir = tempfile::tempdir().unwrap();
+        // 256 gray values, as labels of 16 bits, so that the file is an image of one channel.
+        let entry = |class: u8| LabelEntry { value: 200 * u32::from(class), class, name: None };
+        let entries = (0..=255).map(entry).collect();
+        let map = LabelMap { kind: LabelKind::Classes, coding: LabelCoding::Value, entries };
+        let mut stream = Stream::new(&[9]);
+        let pixels = Mask { height: 75, width: 101, data: (0..75 * 101).map(|_| stream.below(256) as u8).collect() };
+        let path = write_mask(&dir.path().join("a"), &pixels, &map).unwrap();
+        let image = read_image(&path).unwrap();
+        let options =
+            families::Options { in_channels: 1, classes: 3, base_width: 2, depth: 1, ..families::Options::default() };
+        let (spec, backend) = (unet(&options).unwrap(), CpuBackend::detect());
+        let normalisation = Normalisation { mean: vec![0.5], std: vec![0.3] };
+        for (mode, least) in [(InputMode::Patch, 1.0), (InputMode::Resize, 0.999)] {
+            let weights = initialise(&spec, 3).unwrap();
+            let input = InputSpec { mode, size: 40 };
+            let mut segmenter = Segmenter::new(&backend, &spec, weights, normalisation.clone(), input).with_tile(16);
+            let whole = segmenter.segment(&image).unwrap();
+            assert!(whole.data.iter().any(|&c| c != whole.data[0]), "more than one class");
+            let mut banded = BandedImage::open(&path).unwrap().unwrap();
+            let mut classes = Vec::new();
+            let mut keep = |rows: &Mask| {
+                classes.extend_from_slice(&rows.data);
+                Ok::<(), Error>(())
+            };
+            segmenter.segment_banded(&mut banded, &mut keep).unwrap();
+            assert_eq!(classes.len(), whole.data.len());
+            let same = classes.iter().zip(&whole.data).filter(|(a, b)| a == b).count() as f64 / classes.len() as f64;
+            assert!(same >= least, "{mode:?}: {same}");
         }
     }
 

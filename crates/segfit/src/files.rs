@@ -30,6 +30,20 @@ pub fn write_atomically_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> 
     put_in_place(file, path)
 }
 
+/// As [`write_atomically`], for a file that is written with going back in it: `write` gets the file to be.
+///
+/// # Errors
+/// As there; also what `write` returns, and no file is left then.
+pub fn write_atomically_to<E: From<Error>>(
+    path: &Path,
+    write: &mut dyn FnMut(&mut std::fs::File) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut file = temporary_beside(path)?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all().map_err(Error::io(path))?;
+    Ok(put_in_place(file, path)?)
+}
+
 /// As [`write_atomically`], but without waiting for the disk: after a loss of power the file may be empty or damaged.
 /// For entries of a cache, which are checked when they are read.
 ///

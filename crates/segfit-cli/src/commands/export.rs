@@ -7,7 +7,7 @@ mod torch;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use segfit::data::Image;
+use segfit::data::{Axis, Image};
 use segfit::export::Deployment;
 use segfit::export::embedded::Footprint;
 use segfit_engine::cpu::CpuBackend;
@@ -120,7 +120,7 @@ struct Check {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let run = RunFolder::open(&args.run)?;
     let backend = CpuBackend::detect();
-    let calibration = calibration(args, global)?;
+    let calibration = calibration(args, run.info.axis, global)?;
     let ranges = match calibration.is_empty() {
         true => None,
         false => Some(deploy::calibrate(&run, &backend, &calibration)?),
@@ -186,7 +186,7 @@ impl Written {
 }
 
 /// Images for int8, none for other precisions.
-fn calibration(args: &Args, global: &Global) -> Result<Vec<Image>> {
+fn calibration(args: &Args, axis: Option<Axis>, global: &Global) -> Result<Vec<Image>> {
     let wrong = |expected: &str, got: &str| segfit::Error::Content {
         path: args.run.clone(),
         expected: expected.into(),
@@ -203,7 +203,7 @@ fn calibration(args: &Args, global: &Global) -> Result<Vec<Image>> {
         (true, Some(folder)) => {
             let files = some_of(&image_files(std::slice::from_ref(folder))?);
             global.note(&format!("int8: calibrated on {} of {}", files.len(), folder.display()));
-            middle_images(&files, None)
+            middle_images(&files, axis)
         }
     }
 }

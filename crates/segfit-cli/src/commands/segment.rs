@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use segfit::data::{Image, ImageFile, LabelMap, Mask, contour_overlay, write_image_png, write_mask, write_masks};
+use segfit::data::{
+    Axis, BandedImage, Image, ImageFile, LabelMap, Mask, contour_overlay, write_image_png, write_mask, write_mask_rows,
+    write_masks,
+};
 use segfit::files::write_atomically;
 use segfit::npy;
 use segfit_engine::backend::Precision;
@@ -32,6 +35,8 @@ use crate::precision_options::{PrecisionOptions, some_of};
 /// Of a volume or stack every slice is segmented, and the masks are one file with the same geometry: NIfTI becomes NIfTI with the same
 /// header, a TIFF stack a TIFF stack, NumPy NumPy; DICOM, of a file or of a folder with one series, becomes NIfTI. Overlays are
 /// DIR/overlay/<name>#012.png.
+///
+/// A TIFF picture of 64 MiB or more is read in bands of rows and never held as a whole; its mask is a TIFF file, its overlay small.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder of a finished training, or MODEL.onnx
@@ -85,18 +90,13 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let files = image_files(&args.images)?;
     let backend = CpuBackend::detect();
     let RunFolder { info, network, .. } = &run;
+    let axis = args.slices.axis.or(info.axis);
     let mut segmenter =
         Segmenter::new(&backend, network, run.weights()?, info.normalisation.clone(), info.recipe.input)
             .with_loss(info.recipe.loss)
             .with_tile(args.tile)
-            .with_precision(args.precision.engine(), &calibration(args, &files, global)?)?;
-    segment_all(args, global, &files, &info.label_map, &mut |image| {
-        if !args.probabilities {
-            return Ok((segmenter.segment(image)?, None));
-        }
-        let probabilities = segmenter.probabilities(image)?;
-        Ok((largest(&probabilities), Some(probabilities)))
-    })
+            .with_precision(args.precision.engine(), &calibration(args, &files, axis, global)?)?;
+    segment_all(args, global, &files, (&info.label_map, axis), &mut segmenter)
 }
 
 /// With a file of `segfit export`.
@@ -110,61 +110,65 @@ fn with_onnx(args: &Args, global: &Global) -> Result<()> {
     global.detail(&format!("{} is run by {}", args.run.display(), model.program()));
     let files = image_files(&args.images)?;
     let labels = model.metadata.labels.clone();
-    segment_all(args, global, &files, &labels, &mut |image| {
-        let probabilities = model.probabilities(image)?;
-        Ok((largest(&probabilities), args.probabilities.then_some(probabilities)))
-    })
+    let axis = args.slices.axis.or(model.metadata.axis);
+    segment_all(args, global, &files, (&labels, axis), &mut model)
 }
 
-/// The mask of an image and, where they are asked for, its probabilities.
-type Segmented = (Mask, Option<Image>);
+/// What finds masks.
+trait Segments {
+    /// The mask of an image and, where they are asked for, its probabilities.
+    fn whole(&mut self, image: &Image, with_probabilities: bool) -> Result<(Mask, Option<Image>)>;
+    /// The mask of a large image, in bands of rows.
+    fn banded(&mut self, image: &mut BandedImage, done: &mut dyn FnMut(&Mask) -> Result<()>) -> Result<()>;
+}
+
+impl Segments for Segmenter<'_> {
+    fn whole(&mut self, image: &Image, with_probabilities: bool) -> Result<(Mask, Option<Image>)> {
+        if !with_probabilities {
+            return Ok((self.segment(image)?, None));
+        }
+        let probabilities = self.probabilities(image)?;
+        Ok((largest(&probabilities), Some(probabilities)))
+    }
+
+    fn banded(&mut self, image: &mut BandedImage, done: &mut dyn FnMut(&Mask) -> Result<()>) -> Result<()> {
+        self.segment_banded(image, done)
+    }
+}
+
+impl Segments for OnnxModel {
+    fn whole(&mut self, image: &Image, with_probabilities: bool) -> Result<(Mask, Option<Image>)> {
+        let probabilities = self.probabilities(image)?;
+        Ok((largest(&probabilities), with_probabilities.then_some(probabilities)))
+    }
+
+    fn banded(&mut self, image: &mut BandedImage, done: &mut dyn FnMut(&Mask) -> Result<()>) -> Result<()> {
+        self.segment_banded(image, done)
+    }
+}
 
 fn segment_all(
     args: &Args,
     global: &Global,
     files: &[PathBuf],
-    labels: &LabelMap,
-    segment: &mut dyn FnMut(&Image) -> Result<Segmented>,
+    (labels, axis): (&LabelMap, Option<Axis>),
+    segments: &mut dyn Segments,
 ) -> Result<()> {
     let names = output_names(files, &args.out)?;
-    let (overlays, probabilities) = (args.out.join("overlay"), args.out.join("probabilities"));
-    let folders = [(true, &args.out), (!args.no_overlay, &overlays), (args.probabilities, &probabilities)];
+    let overlays = args.out.join("overlay");
+    let folders =
+        [(true, args.out.clone()), (!args.no_overlay, overlays), (args.probabilities, args.out.join("probabilities"))];
     for (_, folder) in folders.iter().filter(|(wanted, _)| *wanted) {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
     let bar = global.bar(files.len(), "segment");
     let mut done = Vec::new();
     for (file, name) in files.iter().zip(&names) {
-        if interrupt::asked() {
-            return Err(Interrupted.into());
-        }
-        let image_file = ImageFile::open(file, args.slices.axis)?;
-        image_file.notes().iter().for_each(|note| global.note(&format!("warning: {}: {note}", file.display())));
-        let mut masks = Vec::new();
-        for index in 0..image_file.count() {
-            if interrupt::asked() {
-                return Err(Interrupted.into());
-            }
-            let image = image_file.image(index)?;
-            let (mask, values) = segment(&image).with_context(|| format!("segmenting {}", file.display()))?;
-            let name = image_file.slice_name(name, index);
-            if let Some(values) = values {
-                let shape = [values.channels, values.height, values.width];
-                write_atomically(&probabilities.join(format!("{name}.npy")), &npy::floats(&shape, &values.data))?;
-            }
-            if !args.no_overlay {
-                let overlay = contour_overlay(&image, None, &mask);
-                write_image_png(&overlays.join(format!("{name}.png")), &overlay)?;
-            }
-            masks.push(mask);
-        }
-        let to = if image_file.is_stack() {
-            write_masks(&args.out, name, &image_file, &masks, labels)?
-        } else {
-            write_mask(&args.out.join(format!("{name}.png")), &masks[0], labels)?
-        };
-        let foreground = masks.iter().map(Mask::foreground_fraction).sum::<f64>() / masks.len() as f64;
-        done.push(Done { image: file.clone(), mask: to, slices: masks.len(), foreground });
+        check_interrupt()?;
+        done.push(match BandedImage::open_large(file)? {
+            Some(image) => segment_large(args, global, (file, name), image, labels, segments)?,
+            None => segment_file(args, global, (file, name), (labels, axis), segments)?,
+        });
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -174,8 +178,119 @@ fn segment_all(
     global.print(&done, &text)
 }
 
+fn check_interrupt() -> Result<()> {
+    if interrupt::asked() { Err(Interrupted.into()) } else { Ok(()) }
+}
+
+/// One file: a picture, or all slices of a volume.
+fn segment_file(
+    args: &Args,
+    global: &Global,
+    (file, name): (&Path, &str),
+    (labels, axis): (&LabelMap, Option<Axis>),
+    segments: &mut dyn Segments,
+) -> Result<Done> {
+    let image_file = ImageFile::open(file, axis)?;
+    image_file.notes().iter().for_each(|note| global.note(&format!("warning: {}: {note}", file.display())));
+    let mut masks = Vec::new();
+    for index in 0..image_file.count() {
+        check_interrupt()?;
+        let image = image_file.image(index)?;
+        let found = segments.whole(&image, args.probabilities);
+        let (mask, values) = found.with_context(|| format!("segmenting {}", file.display()))?;
+        let name = image_file.slice_name(name, index);
+        if let Some(values) = values {
+            let shape = [values.channels, values.height, values.width];
+            let to = args.out.join("probabilities").join(format!("{name}.npy"));
+            write_atomically(&to, &npy::floats(&shape, &values.data))?;
+        }
+        if !args.no_overlay {
+            let overlay = contour_overlay(&image, None, &mask);
+            write_image_png(&args.out.join("overlay").join(format!("{name}.png")), &overlay)?;
+        }
+        masks.push(mask);
+    }
+    let to = if image_file.is_stack() {
+        write_masks(&args.out, name, &image_file, &masks, labels)?
+    } else {
+        write_mask(&args.out.join(format!("{name}.png")), &masks[0], labels)?
+    };
+    let foreground = masks.iter().map(Mask::foreground_fraction).sum::<f64>() / masks.len() as f64;
+    Ok(Done { image: file.into(), mask: to, slices: masks.len(), foreground })
+}
+
+/// A picture that is too large to be held: its mask becomes a TIFF file as it is found, the overlay is a small one.
+fn segment_large(
+    args: &Args,
+    global: &Global,
+    (file, name): (&Path, &str),
+    mut image: BandedImage,
+    labels: &LabelMap,
+    segments: &mut dyn Segments,
+) -> Result<Done> {
+    let (height, width) = image.size();
+    if args.probabilities {
+        bail!(
+            "{}: --probabilities of an image of {width} x {height} pixels would fill the memory: leave it out, or cut the \
+             image into pieces",
+            file.display()
+        );
+    }
+    image.notes().for_each(|note| global.note(&format!("warning: {}: {note}", file.display())));
+    let mut small = Reduced::new((height, width));
+    let mut foreground = 0;
+    let to = write_mask_rows::<anyhow::Error>(&args.out.join(name), (height, width), labels, &mut |push| {
+        segments.banded(&mut image, &mut |mask| {
+            check_interrupt()?;
+            foreground += mask.data.iter().filter(|&&class| class > 0).count();
+            small.push(mask);
+            Ok(push(mask)?)
+        })
+    })
+    .with_context(|| format!("segmenting {}", file.display()))?;
+    if !args.no_overlay {
+        let reduced = image.resized(small.mask.height, small.mask.width)?;
+        let overlay = contour_overlay(&reduced, None, &small.mask);
+        write_image_png(&args.out.join("overlay").join(format!("{name}.png")), &overlay)?;
+    }
+    let foreground = foreground as f64 / (height * width) as f64;
+    Ok(Done { image: file.into(), mask: to, slices: 1, foreground })
+}
+
+/// A mask made smaller by the nearest pixel as its rows come, for an overlay.
+struct Reduced {
+    from: (usize, usize),
+    mask: Mask,
+    /// The row that comes next.
+    next: usize,
+}
+
+impl Reduced {
+    /// Longest side of an overlay of a large image, in pixels.
+    const SIDE: usize = 2048;
+
+    fn new(from: (usize, usize)) -> Self {
+        let longest = from.0.max(from.1);
+        let side = |n: usize| if longest <= Self::SIDE { n } else { (n * Self::SIDE / longest).max(1) };
+        Self { from, mask: Mask { height: side(from.0), width: side(from.1), data: Vec::new() }, next: 0 }
+    }
+
+    fn push(&mut self, band: &Mask) {
+        let nearest = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
+        let (height, width) = (self.mask.height, self.mask.width);
+        for row in band.data.chunks_exact(band.width) {
+            while self.mask.data.len() < height * width
+                && nearest(self.mask.data.len() / width, self.from.0, height) == self.next
+            {
+                self.mask.data.extend((0..width).map(|x| row[nearest(x, self.from.1, width)]));
+            }
+            self.next += 1;
+        }
+    }
+}
+
 /// Images for int8, none for other precisions.
-fn calibration(args: &Args, files: &[PathBuf], global: &Global) -> Result<Vec<Image>> {
+fn calibration(args: &Args, files: &[PathBuf], axis: Option<Axis>, global: &Global) -> Result<Vec<Image>> {
     if args.precision.engine() != Precision::Int8 {
         if args.calibrate.is_some() {
             bail!("--calibrate is for --precision int8");
@@ -187,7 +302,7 @@ fn calibration(args: &Args, files: &[PathBuf], global: &Global) -> Result<Vec<Im
         None => (some_of(files), "the images to segment; --calibrate DIR names others".into()),
     };
     global.note(&format!("int8: calibrated on {} of {origin}", chosen.len()));
-    middle_images(&chosen, args.slices.axis)
+    middle_images(&chosen, axis)
 }
 
 /// One output name for each file; two images of one name would overwrite each other, and so would a mask its image.
@@ -210,4 +325,22 @@ fn output_names(files: &[PathBuf], out: &Path) -> Result<Vec<String>> {
         names.push(name);
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_made_smaller_as_resizing_does_it() {
+        let (height, width) = (5000, 3001);
+        let data: Vec<u8> = (0..height * width).map(|i| (i / 977 % 251) as u8).collect();
+        let mut small = Reduced::new((height, width));
+        for rows in data.chunks(700 * width) {
+            small.push(&Mask { height: rows.len() / width, width, data: rows.to_vec() });
+        }
+        assert_eq!((small.mask.height, small.mask.width), (2048, 1229));
+        let whole = Mask { height, width, data };
+        assert_eq!(small.mask, segfit::data::resize_mask(&whole, 2048, 1229));
+    }
 }

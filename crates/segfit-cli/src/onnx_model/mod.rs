@@ -8,10 +8,10 @@ mod tract;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use segfit::data::Image;
+use segfit::data::{BandedImage, Image, Mask};
 use segfit::export::onnx::{Metadata, Output};
 use segfit_engine::Error;
-use segfit_engine::segmenter::{probabilities_by, to_probabilities};
+use segfit_engine::segmenter::{probabilities_by, segment_banded_by, to_probabilities};
 
 /// A model's output, as dense as it comes.
 pub struct Values {
@@ -73,31 +73,46 @@ impl OnnxModel {
     /// The probability of every class in the image's size. A file that gives labels gives probabilities 0 and 1, and where
     /// tiles overlap or labels are resized the share of the label.
     pub fn probabilities(&mut self, image: &Image) -> Result<Image> {
-        let Self { path, metadata, program, tile } = self;
-        let expected = metadata.normalisation.mean.len();
-        if image.channels != expected {
-            return Err(segfit::Error::Option {
-                what: "image".into(),
-                expected: format!("{expected} channels, as the network was made for"),
-                got: format!("{} channels", image.channels),
-            }
-            .into());
+        let (input, tile) = (self.metadata.input, self.tile);
+        self.check_channels(image.channels)?;
+        Ok(probabilities_by(image, input, tile, &mut |piece| self.run(piece))?)
+    }
+
+    /// The mask of an image that is too large to be held, as bands of rows.
+    pub fn segment_banded(&mut self, image: &mut BandedImage, done: &mut dyn FnMut(&Mask) -> Result<()>) -> Result<()> {
+        let (input, tile) = (self.metadata.input, self.tile);
+        self.check_channels(image.channels())?;
+        segment_banded_by(image, input, tile, &mut |piece| self.run(piece), done)
+    }
+
+    fn check_channels(&self, got: usize) -> Result<()> {
+        let expected = self.metadata.normalisation.mean.len();
+        if got == expected {
+            return Ok(());
         }
+        Err(segfit::Error::Option {
+            what: "image".into(),
+            expected: format!("{expected} channels, as the network was made for"),
+            got: format!("{got} channels"),
+        }
+        .into())
+    }
+
+    /// The probabilities of a piece that the network runs at once.
+    fn run(&mut self, piece: &Image) -> segfit_engine::Result<Image> {
+        let Self { path, metadata, program, .. } = self;
         let name = program.name();
         let failed = |e: anyhow::Error| Error::Unsupported {
             what: path.display().to_string(),
             device: name.into(),
             reason: format!("{e:#}"),
         };
-        let found = probabilities_by(image, metadata.input, *tile, &mut |piece| {
-            let mut piece = piece.clone();
-            if !metadata.normalised_inside {
-                metadata.normalisation.apply(&mut piece);
-            }
-            let values = program.run(&piece).map_err(failed)?;
-            understood(metadata, values, &piece).map_err(failed)
-        })?;
-        Ok(found)
+        let mut piece = piece.clone();
+        if !metadata.normalised_inside {
+            metadata.normalisation.apply(&mut piece);
+        }
+        let values = program.run(&piece).map_err(failed)?;
+        understood(metadata, values, &piece).map_err(failed)
     }
 }
 

@@ -19,6 +19,7 @@ use super::raster::Raster;
 use super::read::{decode, read_bytes};
 use super::rows::WHOLE_BYTES;
 use super::scan::{Scan, check_image, check_mask_size, common_channels, scan, scan_lazily, scan_slices};
+use super::slices::Outline;
 use super::split::{Split, assign};
 use super::volume::{Axis, Slice};
 use super::volumes::Volumes;
@@ -102,6 +103,19 @@ pub struct Pair {
     pub source: String,
 }
 
+/// Distances between neighbours in an image, in millimetres.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spacing {
+    /// Between the slices of the volume that the image is of; without meaning for a picture.
+    pub slices: f64,
+    /// Between rows.
+    pub rows: f64,
+    /// Between columns.
+    pub columns: f64,
+    /// Whether the image is a slice of a volume: slices lie side by side, not one after the other in time.
+    pub is_volume: bool,
+}
+
 /// A checked data set.
 #[derive(Debug)]
 pub struct Dataset {
@@ -124,6 +138,8 @@ pub struct Dataset {
     pub fingerprint: String,
     /// Where the data set comes from.
     pub origin: Origin,
+    /// The axis that was asked for in the options.
+    pub axis: Option<Axis>,
     /// Of each pair, in the order of `pairs`.
     content: Vec<[u8; 32]>,
     /// Decoded bytes of each pair's largest file.
@@ -146,7 +162,7 @@ impl Dataset {
     /// The data set in a folder, fully checked.
     ///
     /// Layouts: `images/` + `masks/` (or `labels/`), paired by file stem (a mask's stem may end in `_mask`, `_anno`,
-    /// `_seg`, `_label`); nnU-Net; images and `_mask` files side by side; or two folders named in the options.
+    /// `_seg`, `_label`); nnU-Net; the Cell Tracking Challenge's; images and `_mask` files side by side; or two folders named in the options.
     /// `split.csv` is honoured; without it, whole sources are chosen by the hash of their names.
     ///
     /// # Errors
@@ -171,7 +187,8 @@ impl Dataset {
         let mut scans = scans.collect::<Result<Vec<Scan>>>()?;
         let channels = common_channels(&listing.items, &scans)?;
         let mut masks: Vec<MaskSummary> = scans.iter_mut().filter_map(|s| s.summary.take()).collect();
-        let label_map = map_labels(options, listing.declared, &mut masks)?;
+        let instances = options.instances || listing.counts_objects;
+        let label_map = map_labels(options, listing.declared, instances, &mut masks)?;
         let mut warnings = listing.warnings;
         let pairs = assign(options, listing.items, &listing.split_folder, &mut warnings)?;
         if !masks.is_empty() && masks.len() < pairs.len() {
@@ -202,6 +219,7 @@ impl Dataset {
             warnings,
             fingerprint,
             origin,
+            axis: options.axis,
             content,
             largest,
             kept,
@@ -240,6 +258,21 @@ impl Dataset {
         self.content[index]
     }
 
+    /// Distances in a pair's image, where its file says them.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    ///
+    /// # Panics
+    /// When the index is not below the number of pairs.
+    pub fn spacing(&self, index: usize) -> Result<Option<Spacing>> {
+        let Pair { image, slice, .. } = &self.pairs[index];
+        let outline = Outline::read(image)?;
+        let axis = slice.map_or(outline.axis, |s| s.axis);
+        let is_volume = outline.slices(axis) > 1 && outline.times == 1 && outline.kind.is_volume();
+        Ok(outline.spacing_along(axis).map(|[slices, rows, columns]| Spacing { slices, rows, columns, is_volume }))
+    }
+
     /// Decoded bytes of a pair's largest file.
     pub(crate) fn largest_file(&self, index: usize) -> usize {
         self.largest[index]
@@ -259,7 +292,7 @@ impl Dataset {
         let mask = match (kept, &pair.mask) {
             (Some(kept), _) => kept.mask.clone(),
             (None, Some(path)) => {
-                let raw = RawMask::from_raster(path, self.raster(path, pair.slice)?)?;
+                let raw = RawMask::from_raster(path, self.raster(path, pair.slice, Some(&pair.image))?)?;
                 apply(pair, Some(raw), &self.label_map)?
             }
             (None, None) => None,
@@ -275,16 +308,17 @@ impl Dataset {
     fn decode_images(&self, pair: &Pair) -> Result<Vec<Raster>> {
         let mut images: Vec<Raster> = Vec::new();
         for path in pair.image_files() {
-            let raster = self.raster(path, pair.slice)?;
+            let raster = self.raster(path, pair.slice, None)?;
             check_image(path, &raster, images.first())?;
             images.push(raster);
         }
         Ok(images)
     }
 
-    fn raster(&self, path: &Path, slice: Option<Slice>) -> Result<Raster> {
+    /// The pixels of an image, or of the mask of an `image`.
+    fn raster(&self, path: &Path, slice: Option<Slice>, image: Option<&Path>) -> Result<Raster> {
         match slice {
-            Some(slice) => self.volumes.get(path)?.raster(slice),
+            Some(slice) => self.volumes.get(path, image)?.raster(slice),
             None => decode(path, &read_bytes(path)?),
         }
     }
@@ -348,14 +382,19 @@ fn folder_name(options: &Options) -> String {
 }
 
 /// The label map of all masks, whose counts are brought to its coding.
-fn map_labels(options: &Options, declared: Option<Vec<LabelEntry>>, masks: &mut [MaskSummary]) -> Result<LabelMap> {
+fn map_labels(
+    options: &Options,
+    declared: Option<Vec<LabelEntry>>,
+    instances: bool,
+    masks: &mut [MaskSummary],
+) -> Result<LabelMap> {
     if masks.is_empty() {
         return Ok(LabelMap::empty());
     }
     let coding = common_coding(masks);
     masks.iter_mut().try_for_each(|m| m.recode(coding))?;
-    let Some(entries) = declared.filter(|_| !options.instances) else {
-        return LabelMap::from_labels(&options.root, masks, options.instances);
+    let Some(entries) = declared.filter(|_| !instances) else {
+        return LabelMap::from_labels(&options.root, masks, instances);
     };
     let map = LabelMap::declared(coding, entries);
     for mask in masks.iter() {

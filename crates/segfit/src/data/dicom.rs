@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions, Tag};
 use dicom_pixeldata::PixelDecoder as _;
 
+use super::dicom_palette::Palette;
 use super::dicom_pixels::{Stored, jpeg_2000_frames, whole_numbers};
+pub(crate) use super::dicom_segments::{decode_like, is_segmentation};
 use super::raster::{Note, Samples, Values};
 use super::read::{check_size, decode_error, open_file};
 use super::read_tiff::to_rgb;
@@ -16,14 +18,14 @@ use super::slices::{Kind, Outline};
 use super::volume::{Axis, Geometry, Volume, check_voxels, quantile_range};
 use crate::error::{Error, Result};
 
-const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
+pub(super) const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
 const MODALITY: Tag = Tag(0x0008, 0x0060);
 const SLICE_THICKNESS: Tag = Tag(0x0018, 0x0050);
 const SPACING_BETWEEN_SLICES: Tag = Tag(0x0018, 0x0088);
 const IMAGER_PIXEL_SPACING: Tag = Tag(0x0018, 0x1164);
 const SERIES: Tag = Tag(0x0020, 0x000e);
 const INSTANCE_NUMBER: Tag = Tag(0x0020, 0x0013);
-const POSITION: Tag = Tag(0x0020, 0x0032);
+pub(super) const POSITION: Tag = Tag(0x0020, 0x0032);
 const ORIENTATION: Tag = Tag(0x0020, 0x0037);
 const SAMPLES_PER_PIXEL: Tag = Tag(0x0028, 0x0002);
 const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
@@ -41,12 +43,12 @@ const WINDOW_WIDTH: Tag = Tag(0x0028, 0x1051);
 const RESCALE_INTERCEPT: Tag = Tag(0x0028, 0x1052);
 const RESCALE_SLOPE: Tag = Tag(0x0028, 0x1053);
 const RESCALE_TYPE: Tag = Tag(0x0028, 0x1054);
-const SHARED_GROUPS: Tag = Tag(0x5200, 0x9229);
-const FRAME_GROUPS: Tag = Tag(0x5200, 0x9230);
-const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
+pub(super) const SHARED_GROUPS: Tag = Tag(0x5200, 0x9229);
+pub(super) const FRAME_GROUPS: Tag = Tag(0x5200, 0x9230);
+pub(super) const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
 
 /// A segmentation, whose frames are segments and not slices.
-const SEGMENTATION: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+pub(super) const SEGMENTATION: &str = "1.2.840.10008.5.1.4.1.1.66.4";
 /// The index of a medium, which holds no pixels.
 const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 
@@ -106,35 +108,35 @@ pub(crate) fn series_of(file: &Path) -> Result<Option<String>> {
     Ok(text(&object, SERIES))
 }
 
-fn open_header(path: &Path) -> Result<DefaultDicomObject> {
+pub(super) fn open_header(path: &Path) -> Result<DefaultDicomObject> {
     OpenFileOptions::new().read_until(PIXEL_DATA).open_file(path).map_err(|e| unreadable(path, &e))
 }
 
 /// The reason of the outermost error alone: what lies below may quote values of the file.
-fn unreadable(path: &Path, error: &dyn std::error::Error) -> Error {
+pub(super) fn unreadable(path: &Path, error: &dyn std::error::Error) -> Error {
     decode_error(path, "DICOM")(error.to_string())
 }
 
-fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
+pub(super) fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
     let value = object.get(tag)?.to_str().ok()?;
     Some(value.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_string())
 }
 
-fn number(object: &InMemDicomObject, tag: Tag) -> Option<f64> {
+pub(super) fn number(object: &InMemDicomObject, tag: Tag) -> Option<f64> {
     numbers(object, tag)?.first().copied()
 }
 
-fn numbers(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
+pub(super) fn numbers(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
     let values = object.get(tag)?.to_multi_float64().ok()?;
     values.iter().all(|v| v.is_finite()).then_some(values)
 }
 
-fn items(object: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
+pub(super) fn items(object: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
     object.get(tag).and_then(|e| e.items()).unwrap_or_default()
 }
 
 /// Numbers of the file as a whole, of all its frames, or of the first frame.
-fn of_frames(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
+pub(super) fn of_frames(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
     let within = |groups: &InMemDicomObject| {
         groups.iter().filter_map(|e| e.items()).flatten().find_map(|item| numbers(item, tag))
     };
@@ -145,12 +147,14 @@ fn of_frames(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
 
 /// What is needed of a file's header.
 #[derive(Clone, Debug)]
-struct Head {
-    rows: usize,
-    columns: usize,
-    frames: usize,
+pub(super) struct Head {
+    pub rows: usize,
+    pub columns: usize,
+    pub frames: usize,
     stored: Stored,
     photometric: String,
+    /// Of pixels that are numbers of colours.
+    palette: Option<Palette>,
     planar: bool,
     slope: f64,
     intercept: f64,
@@ -158,10 +162,10 @@ struct Head {
     /// Distances along x and y.
     pixel_mm: Option<[f64; 2]>,
     slice_mm: Option<f64>,
-    position: Option<[f64; 3]>,
+    pub position: Option<[f64; 3]>,
     /// Of the last frame.
     last_position: Option<[f64; 3]>,
-    orientation: Option<[f64; 6]>,
+    pub orientation: Option<[f64; 6]>,
     instance: Option<f64>,
     syntax: String,
     window: Option<(f64, f64)>,
@@ -181,7 +185,7 @@ impl Head {
                 return Err(content(
                     "pictures",
                     "a DICOM segmentation object",
-                    "convert it to NIfTI of the image's size (for example with segimage2itkimage of dcmqi)",
+                    "it is read as the mask of its DICOM image: put it into the masks' folder, with the name of the image or series",
                 ));
             }
             DIRECTORY => return Err(content("pictures", "a DICOMDIR index", "name the folder of one series")),
@@ -209,13 +213,15 @@ impl Head {
             groups.iter().filter_map(|e| e.items()).flatten().find_map(|item| numbers(item, POSITION))
         });
         let first = |tag: Tag| of_frames(object, tag).and_then(|v| v.first().copied());
+        let photometric = text(object, PHOTOMETRIC).unwrap_or_else(|| "MONOCHROME2".into());
         let unit = text(object, RESCALE_TYPE).unwrap_or_default();
         Ok(Self {
             rows,
             columns,
             frames,
             stored,
-            photometric: text(object, PHOTOMETRIC).unwrap_or_else(|| "MONOCHROME2".into()),
+            palette: (photometric == "PALETTE COLOR").then(|| Palette::read(object)).transpose().map_err(refuse)?,
+            photometric,
             planar: number(object, PLANAR) == Some(1.0) && channels > 1,
             slope: first(RESCALE_SLOPE).unwrap_or(1.0),
             intercept: first(RESCALE_INTERCEPT).unwrap_or(0.0),
@@ -232,19 +238,27 @@ impl Head {
     }
 
     /// Across the slices.
-    fn normal(&self) -> Option<[f64; 3]> {
+    pub fn normal(&self) -> Option<[f64; 3]> {
         let [a, b, c, d, e, f] = self.orientation?;
         Some([b * f - c * e, c * d - a * f, a * e - b * d])
     }
 
     /// Where the slice lies along the normal.
-    fn depth(&self) -> Option<f64> {
+    pub fn depth(&self) -> Option<f64> {
         let (n, p) = (self.normal()?, self.position?);
         Some(n[0] * p[0] + n[1] * p[1] + n[2] * p[2])
     }
 
+    /// Channels of the decoded image.
+    fn channels(&self) -> usize {
+        if self.palette.is_some() { 3 } else { self.stored.channels }
+    }
+
     /// Bytes of a decoded sample.
     fn sample_bytes(&self) -> usize {
+        if let Some(palette) = &self.palette {
+            return palette.sample_bytes();
+        }
         if self.is_plain() { self.stored.allocated.div_ceil(8) } else { 4 }
     }
 
@@ -261,8 +275,9 @@ impl Head {
     fn samples(&self, path: &Path, object: &DefaultDicomObject) -> Result<Samples> {
         let refuse = decode_error(path, "DICOM");
         check_size(self.columns, self.rows, 1).map_err(refuse)?;
-        let sides = [self.columns, self.rows, self.frames, self.stored.channels];
-        let n = check_voxels(&sides, self.sample_bytes()).map_err(refuse)?;
+        let sides = [self.columns, self.rows, self.frames];
+        check_voxels(&sides, self.channels() * self.sample_bytes()).map_err(refuse)?;
+        let n = sides.iter().product::<usize>() * self.stored.channels;
         let unknown = |kind: &str| Error::Content {
             path: path.into(),
             expected: "gray or RGB pixels of 8 or 16 bits, uncompressed, RLE, JPEG or JPEG 2000".into(),
@@ -272,7 +287,7 @@ impl Head {
         if !matches!(self.stored.allocated, 8 | 16) {
             return Err(unknown(&format!("pixels of {} bits", self.stored.allocated)));
         }
-        let is_gray = matches!(self.photometric.as_str(), "MONOCHROME1" | "MONOCHROME2");
+        let is_gray = matches!(self.photometric.as_str(), "MONOCHROME1" | "MONOCHROME2" | "PALETTE COLOR");
         let is_colour = matches!(self.photometric.as_str(), "RGB" | "YBR_FULL" | "YBR_RCT" | "YBR_ICT");
         let is_jpeg = self.syntax.starts_with("1.2.840.10008.1.2.4.");
         let is_subsampled = is_jpeg && self.photometric.starts_with("YBR_");
@@ -317,6 +332,9 @@ impl Head {
                 to_rgb(&mut bytes);
                 pixel.copy_from_slice(&bytes.map(i32::from));
             }
+        }
+        if let Some(palette) = &self.palette {
+            return Ok(palette.colours(&values));
         }
         Ok(match (self.is_plain(), stored.allocated) {
             (true, 8) => Samples::U8(values.into_iter().map(|v| v as u8).collect()),
@@ -375,9 +393,10 @@ pub(crate) fn outline(path: &Path) -> Result<Outline> {
     let head = &series.heads[0].1;
     let frames = if series.heads.len() > 1 { series.heads.len() } else { head.frames };
     let shape = [frames, head.rows, head.columns];
-    let bytes = shape.iter().fold(4 * head.stored.channels, |n, &side| n.saturating_mul(side));
-    let channels = head.stored.channels;
-    Ok(Outline { kind: Kind::Dicom, shape, channels, axis: Axis::Z, bytes, is_merged: false })
+    let bytes = shape.iter().fold(4 * head.channels(), |n, &side| n.saturating_mul(side));
+    let channels = head.channels();
+    let spacing_mm = series.spacing_mm();
+    Ok(Outline { kind: Kind::Dicom, shape, channels, axis: Axis::Z, bytes, is_merged: false, spacing_mm, times: 1 })
 }
 
 /// The volume in a file or series. Slices of a series are in the order of their places.
@@ -386,9 +405,9 @@ pub(crate) fn decode(path: &Path) -> Result<Volume> {
     let (_, head) = &series.heads[0];
     let mut samples: Option<Samples> = None;
     let n = series.heads.len() * head.frames;
-    check_voxels(&[head.columns, head.rows, n, head.stored.channels], head.sample_bytes())
+    check_voxels(&[head.columns, head.rows, n, head.channels()], head.sample_bytes())
         .map_err(decode_error(path, "DICOM"))?;
-    let is_plain = series.heads.iter().all(|(_, h)| h.is_plain());
+    let is_plain = series.heads.iter().all(|(_, h)| h.is_plain() || h.palette.is_some());
     for (file, head) in &series.heads {
         let object = dicom_object::open_file(file).map_err(|e| unreadable(file, &e))?;
         let mut part = head.samples(file, &object)?;
@@ -403,6 +422,7 @@ pub(crate) fn decode(path: &Path) -> Result<Volume> {
     let samples = samples.unwrap_or(Samples::U8(vec![]));
     let mut values = match &samples {
         _ if head.is_hounsfield => HOUNSFIELD,
+        _ if head.palette.is_some() => Values::Type,
         Samples::U8(_) => Values::Type,
         _ => quantile_range(&samples),
     };
@@ -421,7 +441,7 @@ pub(crate) fn decode(path: &Path) -> Result<Volume> {
     Ok(Volume {
         shape: [n, head.rows, head.columns],
         times: 1,
-        channels: head.stored.channels,
+        channels: head.channels(),
         bits,
         alpha: false,
         samples,
@@ -454,13 +474,13 @@ pub(crate) fn describe(path: &Path) -> Result<Vec<(&'static str, String)>> {
 }
 
 /// The files of a series in the order of their slices.
-struct Series {
-    heads: Vec<(PathBuf, Head)>,
+pub(super) struct Series {
+    pub heads: Vec<(PathBuf, Head)>,
     notes: Vec<Note>,
 }
 
 impl Series {
-    fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path) -> Result<Self> {
         let files = if path.is_dir() { files_of(path)? } else { vec![path.to_path_buf()] };
         let bad = |expected: &str, got: String| Error::Content {
             path: path.into(),
@@ -510,7 +530,7 @@ impl Series {
     }
 
     /// From the first slice to the last, for each slice.
-    fn step(&self) -> Option<[f64; 3]> {
+    pub fn step(&self) -> Option<[f64; 3]> {
         let first = &self.heads[0].1;
         let (last, n) = if self.heads.len() > 1 {
             (self.heads.last()?.1.position?, self.heads.len())
@@ -523,7 +543,7 @@ impl Series {
         step.iter().any(|d| *d != 0.0).then_some(step)
     }
 
-    fn spacing_mm(&self) -> Option<[f64; 3]> {
+    pub fn spacing_mm(&self) -> Option<[f64; 3]> {
         let head = &self.heads[0].1;
         let [x, y] = head.pixel_mm?;
         let z = self.step().map(|s| (s[0] * s[0] + s[1] * s[1] + s[2] * s[2]).sqrt());

@@ -23,6 +23,14 @@ pub(crate) fn series_of(_file: &Path) -> Result<Option<String>> {
     Ok(None)
 }
 
+pub(crate) fn is_segmentation(_path: &Path) -> Result<bool> {
+    Ok(false)
+}
+
+pub(crate) fn decode_like(path: &Path, _image: &Path) -> Result<Volume> {
+    Err(not_built(path))
+}
+
 pub(crate) fn outline(path: &Path) -> Result<Outline> {
     Err(not_built(path))
 }

@@ -29,7 +29,9 @@ pub(crate) fn slices_of(items: Vec<Item>, asked: Option<Axis>) -> Result<Vec<Ite
             item.volume = Some(series.entry(number).or_insert_with(|| item.name.clone()).clone());
         }
         let axis = outline.axis(&item.images[0], asked)?;
-        for path in item.images[1..].iter().chain(&item.mask) {
+        let is_placed = |path: &Path| outline.kind == Kind::Dicom && dicom::is_segmentation(path).unwrap_or(false);
+        let mask = item.mask.as_ref().filter(|path| !path.is_file() || !is_placed(path));
+        for path in item.images[1..].iter().chain(mask) {
             check_same(path, &item.images[0], &outline)?;
         }
         let n = outline.slices(axis);

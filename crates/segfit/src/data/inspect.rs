@@ -16,6 +16,7 @@ use super::read_tiff::compression_name;
 use super::rows::{Rows, WHOLE_BYTES};
 use super::slices::Kind;
 use super::volume::{Axis, Slice};
+use super::zarr;
 use crate::error::{Error, Result};
 
 /// A file with more different labels than this is taken for an image.
@@ -222,6 +223,7 @@ fn details(path: &Path, kind: Kind, file: &ImageFile) -> Result<Vec<(&'static st
             ]
         }
         Kind::Npy => vec![],
+        Kind::Zarr => zarr::Outline::read(path)?.describe(),
         Kind::Picture => {
             let header = Header::read(path)?;
             vec![("decoded", format!("{} bytes", header.bytes))]

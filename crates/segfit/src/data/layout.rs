@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Options;
+use super::ctc;
 use super::dicom;
 use super::label_map::LabelEntry;
 use super::nnunet;
 use super::read::READ_FORMATS;
 use super::split::{Split, stem};
 use super::volume::Slice;
+use super::zarr;
 use crate::error::{Error, Result};
 
 /// One image to be, its channel files and its mask.
@@ -34,6 +36,8 @@ pub(crate) struct Listing {
     /// The folder in which `split.csv` is looked for.
     pub split_folder: PathBuf,
     pub warnings: Vec<String>,
+    /// Whether the layout says that masks number their objects.
+    pub counts_objects: bool,
 }
 
 /// Endings that a mask's stem may have beyond its image's.
@@ -42,7 +46,7 @@ const MASK_FOLDERS: [&str; 4] = ["masks", "labels", "mask", "label"];
 /// Endings of files that are read, without dots; `.nii.gz` is one, too.
 pub const IMAGE_ENDINGS: [&str; 11] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "nii", "dcm", "dicom", "npy"];
 /// Extensions of medical and microscopy formats that are not read: their presence is an error, not a remark.
-const FOREIGN_EXTENSIONS: [&str; 10] = ["gz", "mha", "mhd", "nrrd", "hdr", "czi", "nd2", "lif", "svs", "zarr"];
+const FOREIGN_EXTENSIONS: [&str; 9] = ["gz", "mha", "mhd", "nrrd", "hdr", "czi", "nd2", "lif", "svs"];
 
 /// Whether a file's name ends as files do that are read.
 #[must_use]
@@ -71,6 +75,9 @@ pub(crate) fn list(options: &Options) -> Result<Listing> {
             None => MASK_FOLDERS.iter().map(|f| root.join(f)).find(|f| f.is_dir()),
         };
         return Ok(Listing { split_folder: root.clone(), ..pair(&images, masks.as_deref(), options)? });
+    }
+    if ctc::is_ctc(root) {
+        return ctc::list(root, options);
     }
     let here = files(root)?;
     if here.images.is_empty() {
@@ -124,11 +131,13 @@ pub(crate) fn files(folder: &Path) -> Result<Files> {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
         let is_series = path.is_dir() && dicom::files_of_series(&path) > 0;
-        let is_zarr = path.is_dir() && extension == "zarr";
+        let is_zarr = path.is_dir() && zarr::is_zarr(&path);
         if path.is_dir() && !is_series && !is_zarr || name.starts_with('.') || name.eq_ignore_ascii_case("thumbs.db") {
             continue;
         }
-        if is_series {
+        if is_zarr {
+            found.images.entry(stem(&name)).or_default().push(path);
+        } else if is_series {
             found.images.entry(name).or_default().push(path);
         } else if has_image_ending(&path) {
             found.images.entry(stem(&name)).or_default().push(path);

@@ -1,12 +1,19 @@
 //! Images and masks on disk, as one checked [`Dataset`], and as samples prepared for a network.
 
+mod banded;
 mod bands;
+mod blosc;
 mod content_hash;
+mod ctc;
 mod dataset;
 #[cfg_attr(not(feature = "dicom"), path = "dicom_absent.rs")]
 mod dicom;
 #[cfg(feature = "dicom")]
+mod dicom_palette;
+#[cfg(feature = "dicom")]
 mod dicom_pixels;
+#[cfg(feature = "dicom")]
+mod dicom_segments;
 mod expand;
 mod fingerprint;
 mod header;
@@ -40,14 +47,18 @@ mod split;
 mod tiff_pages;
 #[cfg(test)]
 mod tiff_writer;
+mod tiff_zstd;
 mod tiles;
 mod variant;
 mod volume;
 mod volumes;
 mod write;
+mod write_rows;
 mod write_stack;
+mod zarr;
 
-pub use self::dataset::{Dataset, Options, Pair};
+pub use self::banded::{BandedImage, BandedPair, BandedTruth};
+pub use self::dataset::{Dataset, Options, Pair, Spacing};
 pub use self::image::{Image, Mask, Sample};
 pub use self::image_file::ImageFile;
 pub use self::inspect::{Inspection, inspect};
@@ -61,9 +72,10 @@ pub(crate) use self::prepared::each_of_whole;
 pub use self::raster::{Note, Values};
 pub use self::read::{MAX_DECODED_BYTES, MAX_SIDE, read_image};
 pub use self::resize::{prepare, resize_image, resize_labels, resize_mask};
+pub use self::resize_bands::each_resized_row;
 pub use self::rows::WHOLE_BYTES;
 pub use self::scan::MIN_SIDE;
-pub use self::slices::is_dicom_series;
+pub use self::slices::is_image_folder;
 pub use self::split::{Split, stem};
 pub use self::tiles::tiles;
 pub use self::variant::{
@@ -72,4 +84,5 @@ pub use self::variant::{
 };
 pub use self::volume::{Axis, Slice};
 pub use self::write::{write_image_png, write_mask};
+pub use self::write_rows::write_mask_rows;
 pub use self::write_stack::write_masks;

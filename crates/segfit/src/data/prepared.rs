@@ -1,15 +1,15 @@
 //! The samples of one pair as the network sees them, one after the other: of a large TIFF without holding it in memory.
 
-use super::dataset::{Classes, Dataset, Pair, apply, assemble};
+use super::banded::BandedPair;
+use super::dataset::{Classes, Dataset, apply, assemble};
 use super::header::Header;
 use super::image::{Image, Sample};
 use super::labels::RawMask;
 use super::raster::Raster;
 use super::read::open_file;
 use super::resize::prepare;
-use super::resize_bands::{nearest_rows, resize_rows};
-use super::rows::{Rows, WHOLE_BYTES};
-use super::scan::{check_mask_size, check_sides};
+use super::resize_bands::nearest_rows;
+use super::rows::WHOLE_BYTES;
 use super::tiles::Grid;
 use crate::error::Result;
 use crate::recipe::{InputMode, InputSpec};
@@ -78,7 +78,7 @@ impl Dataset {
             original(&sample.image)?;
             return each_of_whole(sample, input, each);
         }
-        let mut rows = PairRows::open(self, &self.pairs[index], whole_bytes)?;
+        let mut rows = BandedPair::open(self, &self.pairs[index], whole_bytes)?;
         match input.mode {
             InputMode::Resize => each(rows.resized(input.size)?),
             InputMode::Patch => rows.each_tile(input.size, each),
@@ -100,56 +100,27 @@ pub(crate) fn each_of_whole(
     }
 }
 
-/// The files of a pair, of which rows are read.
-struct PairRows<'a> {
-    dataset: &'a Dataset,
-    pair: &'a Pair,
-    images: Vec<Rows>,
-    mask: Option<Rows>,
-    /// Rows and columns.
-    size: (usize, usize),
-}
-
-impl<'a> PairRows<'a> {
-    fn open(dataset: &'a Dataset, pair: &'a Pair, whole_bytes: usize) -> Result<Self> {
-        let mut images: Vec<Rows> = Vec::new();
-        for path in pair.image_files() {
-            let rows = Rows::open(path, whole_bytes)?;
-            check_sides(path, rows.size(), images.first().map(Rows::size))?;
-            images.push(rows);
-        }
-        let size = images[0].size();
-        let mask = match &pair.mask {
-            Some(path) => {
-                let rows = Rows::open_mask(path, whole_bytes)?;
-                check_mask_size(path, rows.size(), size)?;
-                Some(rows)
-            }
-            None => None,
-        };
-        dataset.check_channels(pair, images.iter().map(Rows::image_channels).sum())?;
-        Ok(Self { dataset, pair, images, mask, size })
-    }
-
-    fn resized(&mut self, size: usize) -> Result<Sample> {
-        let mut images = Vec::new();
-        for rows in &mut self.images {
-            images.push(resize_rows(rows, (size, size))?);
-        }
+impl BandedPair<'_> {
+    /// The sample at `size` x `size` pixels, as [`prepare`](super::prepare) makes it, the image within 1e-6 of its range.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn resized(&mut self, size: usize) -> Result<Sample> {
+        let image = self.image.resized(size, size)?;
         let mask = match &mut self.mask {
             Some(rows) => Some(nearest_rows(rows, (size, size))?),
             None => None,
         };
         let classes = self.classes(mask)?;
-        Ok(assemble(self.pair.name.clone(), images.into_iter(), classes))
+        Ok(assemble(self.pair.name.clone(), std::iter::once(image), classes))
     }
 
     fn each_tile(&mut self, size: usize, each: &mut dyn FnMut(Sample) -> Result<()>) -> Result<()> {
-        let grid = Grid::new(self.size, size);
+        let grid = Grid::new(self.image.size(), size);
         for &y in &grid.rows {
             let rows = y..y + grid.height;
             let mut images = Vec::new();
-            for image in &mut self.images {
+            for image in &mut self.image.files {
                 images.push(image.image_rows(rows.clone())?);
             }
             let mask = match &mut self.mask {

@@ -11,6 +11,7 @@ use super::photometric::{BlackIsZero, INDEXED, WHITE_IS_ZERO};
 use super::raster::{Note, Raster, Samples, Values, unpack_bits};
 use super::read::{MAX_DECODED_BYTES, check_size};
 use super::tiff_pages::{PageAt, Stack};
+use super::tiff_zstd::{Source, ZSTD, unpacked};
 
 type Reason<T> = std::result::Result<T, String>;
 
@@ -64,7 +65,7 @@ fn merged(mut parts: Vec<Raster>) -> Reason<Raster> {
 
 /// An open TIFF file, at its first page.
 pub(crate) struct TiffFile<R: Read + Seek> {
-    pub decoder: Decoder<BlackIsZero<R>>,
+    pub decoder: Decoder<BlackIsZero<Source<R>>>,
     pub page: Page,
 }
 
@@ -97,8 +98,17 @@ impl<R: Read + Seek> TiffFile<R> {
     }
 
     /// Reads the header of a page.
-    pub fn open_page(reader: R, page: &PageAt) -> Reason<Self> {
+    pub fn open_page(mut reader: R, page: &PageAt) -> Reason<Self> {
         check_compression(page)?;
+        if page.compression == ZSTD {
+            let mut bytes = Cursor::new(unpacked(&mut reader, page)?);
+            let stack = Stack::read(&mut bytes)?;
+            return Self::open_source(Source::Memory(bytes), &stack.slices[0][0]);
+        }
+        Self::open_source(Source::File(reader), page)
+    }
+
+    fn open_source(reader: Source<R>, page: &PageAt) -> Reason<Self> {
         let reader = BlackIsZero::new(reader, page).map_err(|e| e.to_string())?;
         let mut limits = Limits::default();
         limits.decoding_buffer_size = MAX_DECODED_BYTES;
@@ -268,7 +278,7 @@ impl Page {
 fn check_compression(page: &PageAt) -> Reason<()> {
     let name = compression_name(page.compression);
     match page.compression {
-        6 | 33_003..=33_005 | 34_712 | 34_925 | 50_000..=50_002 => {
+        6 | 33_003..=33_005 | 34_712 | 34_925 | 50_001 | 50_002 => {
             Err(format!("its compression, {name}, is not read: save it with LZW or deflate, or without compression"))
         }
         _ => Ok(()),
@@ -287,7 +297,7 @@ pub(crate) fn compression_name(number: u64) -> &'static str {
         32_773 => "PackBits",
         33_003..=33_005 | 34_712 => "JPEG 2000",
         34_925 => "LZMA",
-        50_000 => "zstd",
+        ZSTD => "zstd",
         50_001 => "WebP",
         50_002 => "JPEG XL",
         _ => "unknown",

@@ -6,7 +6,7 @@ use super::image::Image;
 use super::raster::Raster;
 use super::resize::{nearest_index, range_of, resample};
 use super::rows::Rows;
-use crate::error::Result;
+use crate::error::Result as OrError;
 
 /// Values of a band that are converted at a time.
 const BAND_VALUES: usize = 1 << 20;
@@ -17,7 +17,7 @@ const BAND_VALUES: usize = 1 << 20;
 ///
 /// # Errors
 /// As [`Rows::rows`], and [`Error::Content`](crate::Error::Content) for values that are not finite.
-pub(crate) fn resize_rows(rows: &mut Rows, to: (usize, usize)) -> Result<Image> {
+pub(crate) fn resize_rows(rows: &mut Rows, to: (usize, usize)) -> OrError<Image> {
     let (height, width) = rows.size();
     let step = (BAND_VALUES / (width * rows.image_channels())).max(1);
     let mut sums = RowSums::new(rows.image_channels(), (height, width), to);
@@ -31,10 +31,10 @@ pub(crate) fn resize_rows(rows: &mut Rows, to: (usize, usize)) -> Result<Image> 
 ///
 /// # Errors
 /// As [`Rows::rows`].
-pub(crate) fn nearest_rows(rows: &mut Rows, to: (usize, usize)) -> Result<Raster> {
+pub(crate) fn nearest_rows(rows: &mut Rows, to: (usize, usize)) -> OrError<Raster> {
     let (height, width) = rows.size();
     let columns: Vec<usize> = (0..to.1).map(|x| nearest_index(x, width, to.1)).collect();
-    let mut row = |y: usize| -> Result<Raster> {
+    let mut row = |y: usize| -> OrError<Raster> {
         let at = nearest_index(y, height, to.0);
         Ok(rows.rows(at..at + 1)?.picked(&columns))
     };
@@ -43,6 +43,41 @@ pub(crate) fn nearest_rows(rows: &mut Rows, to: (usize, usize)) -> Result<Raster
         all.append(&row(y)?);
     }
     Ok(all)
+}
+
+/// An image at another size, row by row, as [`resize_image`](super::resize_image) makes it, within 1e-6 of its range: of the result
+/// no more than a row is held, with the planes of the image widened to its columns.
+///
+/// `each` gets the number of a row and its values, `[channels][columns]`.
+///
+/// # Errors
+/// The first error of `each`.
+///
+/// # Panics
+/// When the image or the result is empty.
+pub fn each_resized_row<E>(
+    image: &Image,
+    height: usize,
+    width: usize,
+    each: &mut dyn FnMut(usize, &[f32]) -> Result<(), E>,
+) -> Result<(), E> {
+    assert!(height > 0 && width > 0, "an image of {width} x {height} pixels cannot be made");
+    let mut resizer = Resizer::new();
+    let wide = |c: usize| -> Vec<f32> {
+        resample(&mut resizer, image.plane(c), (image.height, image.width), (image.height, width)).collect()
+    };
+    let planes: Vec<Vec<f32>> = (0..image.channels).map(wide).collect();
+    let mut row = vec![0.0_f32; image.channels * width];
+    for (y, weights) in weights(image.height, height).iter().enumerate() {
+        for (c, plane) in planes.iter().enumerate() {
+            for (x, value) in row[c * width..(c + 1) * width].iter_mut().enumerate() {
+                let at = |i: usize| f64::from(plane[(weights.first + i) * width + x]);
+                *value = weights.values.iter().enumerate().map(|(i, w)| w * at(i)).sum::<f64>() as f32;
+            }
+        }
+        each(y, &row)?;
+    }
+    Ok(())
 }
 
 /// An image at another size, of which the rows come in ascending order.
@@ -167,6 +202,13 @@ mod tests {
                 prop_assert!((a - b).abs() <= 1e-6, "{a} {b}");
             }
             prop_assert_eq!((made.height, made.width, made.data.len()), (whole.height, whole.width, whole.data.len()));
+            each_resized_row(&image, to.0, to.1, &mut |y, row| {
+                for (i, a) in row.iter().enumerate() {
+                    let b = whole.plane(i / to.1)[y * to.1 + i % to.1];
+                    prop_assert!((a - b).abs() <= 1e-6, "{} {}", a, b);
+                }
+                Ok(())
+            })?;
         }
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn scan_slices(items: &[Item], budget: &AtomicUsize, is_lazy: bool) -
     let mask = match &first.mask {
         Some(path) => {
             hashes.push(hash_of(path)?);
-            Some((path, Slices::open(path)?))
+            Some((path, Slices::open_mask(path, &first.images[0])?))
         }
         None => None,
     };

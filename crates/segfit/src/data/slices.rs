@@ -12,6 +12,7 @@ use super::read_npy::decode_npy;
 use super::read_tiff::decode_slice;
 use super::tiff_pages::Stack;
 use super::volume::{Axis, Geometry, Slice, Volume};
+use super::zarr;
 use crate::error::{Error, Result};
 use crate::npy::is_npy;
 
@@ -28,13 +29,15 @@ pub(crate) enum Kind {
     Dicom,
     /// A picture or a stack.
     Npy,
+    /// A folder of chunks.
+    Zarr,
 }
 
 impl Kind {
-    /// By the content; a folder is taken for a DICOM series.
+    /// By the content; a folder that is no OME-Zarr is taken for a DICOM series.
     pub fn of(path: &Path) -> Result<Self> {
         if path.is_dir() {
-            return Ok(Self::Dicom);
+            return Ok(if zarr::is_zarr(path) { Self::Zarr } else { Self::Dicom });
         }
         let mut start = Vec::new();
         // A gzip header with a name, and the first block, fit into this.
@@ -57,7 +60,7 @@ impl Kind {
 
     /// Whether a slice can be asked for along any axis.
     pub fn is_volume(self) -> bool {
-        matches!(self, Self::Nifti | Self::Dicom | Self::Npy)
+        matches!(self, Self::Nifti | Self::Dicom | Self::Npy | Self::Zarr)
     }
 
     pub fn name(self) -> &'static str {
@@ -67,6 +70,7 @@ impl Kind {
             Self::Nifti => "NIfTI",
             Self::Dicom => "DICOM",
             Self::Npy => "NumPy",
+            Self::Zarr => "OME-Zarr",
         }
     }
 }
@@ -99,6 +103,11 @@ pub(crate) struct Outline {
     pub bytes: usize,
     /// Whether channels of one slice lie in several pages.
     pub is_merged: bool,
+    /// Distances along x, y and z, where the file says them for its own sake. A number of dots per inch is not one: it is there for
+    /// printing.
+    pub spacing_mm: Option<[f64; 3]>,
+    /// Time points among the slices.
+    pub times: usize,
 }
 
 impl Outline {
@@ -114,6 +123,8 @@ impl Outline {
             axis: v.coarsest_axis(),
             bytes: v.samples.len() * 4,
             is_merged: false,
+            spacing_mm: v.spacing_mm,
+            times: v.times,
         };
         match kind {
             Kind::Nifti => {
@@ -136,6 +147,20 @@ impl Outline {
                 Ok(Self { bytes, ..of_volume(&empty) })
             }
             Kind::Dicom => dicom::outline(path),
+            Kind::Zarr => {
+                let o = zarr::Outline::read(path)?;
+                let bytes = o.shape.iter().fold(o.number_bytes() * o.channels, |n, &side| n.saturating_mul(side));
+                Ok(Self {
+                    kind,
+                    shape: o.shape,
+                    channels: o.channels,
+                    axis: o.axis(),
+                    bytes,
+                    is_merged: false,
+                    spacing_mm: o.spacing_mm,
+                    times: o.times,
+                })
+            }
             Kind::Npy => Ok(of_volume(&decode_npy(&read_bytes(path)?).map_err(refuse)?)),
             Kind::Tiff => {
                 let stack = Stack::read(&mut open_file(path)?).map_err(refuse)?;
@@ -149,12 +174,15 @@ impl Outline {
                     axis: Axis::Z,
                     bytes: 0,
                     is_merged: stack.slices[0].len() > 1,
+                    spacing_mm: stack.spacing_mm.filter(|_| stack.axes != "pages"),
+                    times: stack.times,
                 })
             }
             Kind::Picture => {
                 let header = Header::read(path)?;
                 let (shape, bytes) = ([1, header.height, header.width], header.bytes);
-                Ok(Self { kind, shape, channels: header.channels, axis: Axis::Z, bytes, is_merged: false })
+                let channels = header.channels;
+                Ok(Self { kind, shape, channels, axis: Axis::Z, bytes, is_merged: false, spacing_mm: None, times: 1 })
             }
         }
     }
@@ -167,6 +195,16 @@ impl Outline {
     /// Rows and columns of a slice along an axis.
     pub fn slice_size(&self, axis: Axis) -> (usize, usize) {
         axis.slice_size(self.shape)
+    }
+
+    /// Distances between slices along an axis, between the rows of such a slice and between its columns.
+    pub fn spacing_along(&self, axis: Axis) -> Option<[f64; 3]> {
+        let [x, y, z] = self.spacing_mm?;
+        Some(match axis {
+            Axis::X => [x, z, y],
+            Axis::Y => [y, z, x],
+            Axis::Z => [z, y, x],
+        })
     }
 
     /// Columns, rows and slices, for messages.
@@ -236,9 +274,22 @@ impl Slices {
         let source = match kind {
             Kind::Tiff => Source::Pages(Stack::read(&mut open_file(path)?).map_err(decode_error(path, kind.name()))?),
             Kind::Dicom => Source::Volume(Box::new(dicom::decode(path)?)),
+            Kind::Zarr => Source::Volume(Box::new(zarr::decode(path)?)),
             _ => return Self::of_bytes(path, &read_bytes(path)?),
         };
         Ok(Self { path: path.into(), source })
+    }
+
+    /// The mask of an image: a DICOM segmentation object as a volume like the image, everything else as it is.
+    ///
+    /// # Errors
+    /// As [`Slices::open`].
+    pub fn open_mask(path: &Path, image: &Path) -> Result<Self> {
+        if path.is_file() && Kind::of(path)? == Kind::Dicom && dicom::is_segmentation(path)? {
+            let source = Source::Volume(Box::new(dicom::decode_like(path, image)?));
+            return Ok(Self { path: path.into(), source });
+        }
+        Self::open(path)
     }
 
     /// A file whose bytes these are.
@@ -249,6 +300,7 @@ impl Slices {
             Kind::Nifti => Source::Volume(Box::new(nifti::decode_nifti(bytes).map_err(refuse)?)),
             Kind::Npy => Source::Volume(Box::new(decode_npy(bytes).map_err(refuse)?)),
             Kind::Dicom => Source::Volume(Box::new(dicom::decode(path)?)),
+            Kind::Zarr => Source::Volume(Box::new(zarr::decode(path)?)),
             Kind::Tiff => Source::Pages(Stack::read(&mut Cursor::new(bytes)).map_err(refuse)?),
             Kind::Picture => Source::Picture(super::read::decode(path, bytes)?),
         };
@@ -316,11 +368,12 @@ impl Slices {
     }
 }
 
-/// The hash of a file's bytes; of a folder, of the DICOM files in it.
+/// The hash of a file's bytes; of a folder, of the DICOM files in it, or of all files of an OME-Zarr.
 pub(crate) fn hash_of(path: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     if path.is_dir() {
-        for file in dicom::files_of(path)? {
+        let files = if zarr::is_zarr(path) { zarr::files_of(path)? } else { dicom::files_of(path)? };
+        for file in files {
             hasher.update_reader(open_file(&file)?).map_err(Error::io(&file))?;
         }
     } else {
@@ -329,10 +382,10 @@ pub(crate) fn hash_of(path: &Path) -> Result<blake3::Hash> {
     Ok(hasher.finalize())
 }
 
-/// Whether a folder holds several DICOM files that are one series, which is read as one volume.
+/// Whether a folder is read as one image: it is an OME-Zarr, or holds several DICOM files that are one series.
 #[must_use]
-pub fn is_dicom_series(folder: &Path) -> bool {
-    dicom::files_of_series(folder) > 1
+pub fn is_image_folder(folder: &Path) -> bool {
+    zarr::is_zarr(folder) || dicom::files_of_series(folder) > 1
 }
 
 /// The hash of a slice of a file with this hash.

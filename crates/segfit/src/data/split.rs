@@ -79,13 +79,13 @@ pub(crate) fn read_csv(path: &Path) -> Result<BTreeMap<String, Row>> {
     Ok(rows)
 }
 
-/// The name of a file without its folder and extension, of which `.nii.gz` and `.ome.tif` are one.
+/// The name of a file without its folder and extension, of which `.nii.gz`, `.ome.tif` and `.ome.zarr` are one.
 #[must_use]
 pub fn stem(name: &str) -> String {
     let stem =
         |name: &str| Path::new(name).file_stem().map_or_else(|| name.to_string(), |s| s.to_string_lossy().into());
     let (lower, first) = (name.to_ascii_lowercase(), stem(name));
-    let is_double = [".nii.gz", ".ome.tif", ".ome.tiff"].iter().any(|e| lower.ends_with(e));
+    let is_double = [".nii.gz", ".ome.tif", ".ome.tiff", ".ome.zarr"].iter().any(|e| lower.ends_with(e));
     if is_double { stem(&first) } else { first }
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn assign(
 fn check_volumes(csv: &Path, items: &[Item], splits: &[Option<Split>]) -> Result<()> {
     let mut uses: BTreeMap<&str, Option<Split>> = BTreeMap::new();
     for (item, split) in items.iter().zip(splits) {
-        let Some(volume) = &item.volume else { continue };
+        let (Some(volume), Some(_)) = (&item.volume, item.slice) else { continue };
         if *uses.entry(volume).or_insert(*split) != *split {
             return Err(Error::Content {
                 path: csv.into(),

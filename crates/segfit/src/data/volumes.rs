@@ -16,17 +16,20 @@ type Cell = Arc<Mutex<Option<Arc<Slices>>>>;
 pub(crate) struct Volumes(Mutex<Vec<(PathBuf, Cell)>>);
 
 impl Volumes {
-    /// A file, opened once for all who ask for it at the same time.
+    /// A file, opened once for all who ask for it at the same time: an image, or the mask of an `image`.
     ///
     /// # Errors
     /// As [`Slices::open`].
-    pub fn get(&self, path: &Path) -> Result<Arc<Slices>> {
+    pub fn get(&self, path: &Path, image: Option<&Path>) -> Result<Arc<Slices>> {
         let cell = self.cell(path);
         let mut file = cell.lock().expect("no thread panics while it opens a file");
         if let Some(file) = &*file {
             return Ok(Arc::clone(file));
         }
-        let opened = Arc::new(Slices::open(path)?);
+        let opened = Arc::new(match image {
+            Some(image) => Slices::open_mask(path, image)?,
+            None => Slices::open(path)?,
+        });
         *file = Some(Arc::clone(&opened));
         Ok(opened)
     }

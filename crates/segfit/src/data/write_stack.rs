@@ -25,7 +25,7 @@ use crate::{data::nifti, npy};
 /// | --- | --- |
 /// | NIfTI | NIfTI with the same sides, spacing and transforms, gzipped where the image is |
 /// | DICOM | NIfTI (`.nii.gz`) with the spacing and place that the image's headers say |
-/// | TIFF stack | TIFF stack, deflated, with the spacing in ImageJ's words |
+/// | TIFF stack, OME-Zarr | TIFF stack, deflated, with the spacing in ImageJ's words |
 /// | `.npy` | `.npy`, slices x rows x columns, or rows x columns; up to 4 slices have a last side of 1 |
 ///
 /// Labels are of 8 bits, or 16 where one is above 255. Texts of the image's headers are not copied.
@@ -83,8 +83,11 @@ pub fn write_masks(folder: &Path, name: &str, file: &ImageFile, masks: &[Mask], 
             ("npy", bytes)
         }
         _ => {
-            let spacing = file.slices.pages().and_then(|s| s.spacing_mm);
-            let times = file.slices.pages().map_or(1, |s| s.times);
+            let (spacing, times) = match (file.slices.pages(), file.slices.volume()) {
+                (Some(stack), _) => (stack.spacing_mm, stack.times),
+                (_, Some(volume)) => (volume.spacing_mm, volume.times),
+                _ => (None, 1),
+            };
             let stack = Pages { slices: &slices, height, width, is_wide, spacing_mm: spacing, times };
             ("tif", stack.encode().map_err(|e| unwritable(e.to_string()))?)
         }

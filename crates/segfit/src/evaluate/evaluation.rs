@@ -1,32 +1,16 @@
 //! The scores of a set of predicted masks, as one file.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, Resampled, bootstrap_mean};
-use super::overlap::Overlap;
-use crate::data::Mask;
+use super::judge::{Case, Judged, check_classes, judge, out_of_range};
 use crate::error::{Error, Result};
 
 /// `format` of [`Evaluation`] files.
 pub const METRICS_FORMAT: &str = "segfit-metrics/1";
 
-/// One image to judge.
-#[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
-    /// Name of the image.
-    pub name: &'a str,
-    /// Where it comes from: tiles and frames of one source share it.
-    pub source: &'a str,
-    /// The mask a network made.
-    pub predicted: &'a Mask,
-    /// The true mask, of the same size.
-    pub truth: &'a Mask,
-}
-
 /// How to evaluate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EvaluationOptions {
     /// Number of classes with the background.
     pub classes: usize,
@@ -34,13 +18,43 @@ pub struct EvaluationOptions {
     pub resamples: usize,
     /// Seed of the bootstrap.
     pub seed: u64,
+    /// Distances of surfaces, where they are asked for.
+    pub surfaces: Option<SurfaceOptions>,
+}
+
+/// How to compare surfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SurfaceOptions {
+    /// What distances are in.
+    pub unit: LengthUnit,
+    /// Surfaces that are as near as this count as the same in the normalised surface Dice.
+    pub tolerance: f64,
+}
+
+/// What distances are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthUnit {
+    /// Millimetres, by the spacing that the files say.
+    Mm,
+    /// Pixels.
+    Pixels,
+}
+
+impl std::fmt::Display for LengthUnit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mm => "mm",
+            Self::Pixels => "pixels",
+        })
+    }
 }
 
 impl EvaluationOptions {
-    /// 2000 resamples with seed 0.
+    /// 2000 resamples with seed 0, no surfaces.
     #[must_use]
     pub fn new(classes: usize) -> Self {
-        Self { classes, resamples: 2000, seed: 0 }
+        Self { classes, resamples: 2000, seed: 0, surfaces: None }
     }
 }
 
@@ -69,6 +83,12 @@ pub struct Evaluation {
     pub per_class: Vec<ClassScore<Interval>>,
     /// Scores of every image, in the order given.
     pub per_image: Vec<ImageScore>,
+    /// Scores of every volume as a whole, where the images are all slices of volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_volume: Vec<ImageScore>,
+    /// Distances of surfaces, averaged like Dice, where they were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surfaces: Option<SurfaceScores>,
     /// Pixels of all images together by true and predicted class: `confusion[truth][predicted]`, background (0) included.
     ///
     /// A row sums to the pixels of a true class, a column to those of a predicted one; the diagonal is right. Empty in
@@ -86,6 +106,24 @@ pub struct ClassScore<T> {
     pub dice: T,
     /// Intersection over union.
     pub iou: T,
+    /// 95% Hausdorff distance; smaller is better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hd95: Option<T>,
+    /// Normalised surface Dice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nsd: Option<T>,
+}
+
+/// Distances of surfaces over a set of images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SurfaceScores {
+    /// How they were compared.
+    #[serde(flatten)]
+    pub options: SurfaceOptions,
+    /// 95% Hausdorff distance; smaller is better. See [`SurfaceDistances::hd95`].
+    pub hd95: Interval,
+    /// Normalised surface Dice, 0 to 1. See [`SurfaceDistances::nsd`].
+    pub nsd: Interval,
 }
 
 /// Scores of one image.
@@ -99,41 +137,68 @@ pub struct ImageScore {
     pub dice: f64,
     /// Mean intersection over union over the foreground classes.
     pub iou: f64,
+    /// Mean 95% Hausdorff distance over the foreground classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hd95: Option<f64>,
+    /// Mean normalised surface Dice over the foreground classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nsd: Option<f64>,
     /// Every foreground class.
     pub classes: Vec<ClassScore<f64>>,
 }
 
-/// Scores of predicted masks against true ones; see [`Evaluation`] for the averages and
-/// [`bootstrap_mean`](super::bootstrap_mean) for the intervals.
-///
-/// A class that neither mask of an image holds scores 1 there.
+/// Scores of predicted masks against true ones: [`judge`] for each, and [`summarise`].
 ///
 /// # Errors
-/// [`Error::Option`] without images or with fewer than two classes; [`Error::Content`] when two masks differ in size or
-/// hold a class that was not announced.
+/// As there.
 pub fn evaluate(cases: &[Case<'_>], options: &EvaluationOptions) -> Result<Evaluation> {
-    if cases.is_empty() {
+    summarise(&cases.iter().map(|c| judge(c, options)).collect::<Result<Vec<_>>>()?, Vec::new(), options)
+}
+
+/// The scores of a set of images that were judged; see [`Evaluation`] for the averages and
+/// [`bootstrap_mean`](super::bootstrap_mean) for the intervals. `per_volume` are the scores of whole volumes, if there are any.
+///
+/// # Errors
+/// [`Error::Option`] without images, with fewer than two classes, or with images judged by other options.
+pub fn summarise(judged: &[Judged], per_volume: Vec<ImageScore>, options: &EvaluationOptions) -> Result<Evaluation> {
+    if judged.is_empty() {
         return Err(out_of_range("images to evaluate", "at least one", "none".into()));
     }
-    if !(2..=256).contains(&options.classes) {
-        return Err(out_of_range("classes", "2 to 256", options.classes.to_string()));
+    check_classes(options.classes)?;
+    if let Some(other) = judged.iter().find(|j| j.confusion.len() != options.classes) {
+        return Err(out_of_range(
+            &format!("classes of {}", other.score.name),
+            &options.classes.to_string(),
+            other.confusion.len().to_string(),
+        ));
     }
-    let per_image = cases.iter().map(|c| judge(c, options.classes)).collect::<Result<Vec<_>>>()?;
-    let sources: Vec<String> = cases.iter().map(|c| c.source.to_string()).collect();
+    let per_image: Vec<ImageScore> = judged.iter().map(|j| j.score.clone()).collect();
+    let sources: Vec<String> = per_image.iter().map(|i| i.source.clone()).collect();
     let mean = |score: &dyn Fn(&ImageScore) -> f64| {
         let values: Vec<f64> = per_image.iter().map(score).collect();
         bootstrap_mean(&values, &sources, options.resamples, options.seed)
+    };
+    // Of images too large for surfaces there are none, and then there is no mean.
+    let mean_of_all = |score: &dyn Fn(&ImageScore) -> Option<f64>| {
+        let all = per_image.iter().all(|i| score(i).is_some());
+        all.then(|| mean(&|i| score(i).unwrap_or_default()).0)
     };
     let (dice, resampled) = mean(&|i| i.dice);
     let per_class = (0..options.classes - 1).map(|k| ClassScore {
         class: k as u8 + 1,
         dice: mean(&|i| i.classes[k].dice).0,
         iou: mean(&|i| i.classes[k].iou).0,
+        hd95: mean_of_all(&|i| i.classes[k].hd95),
+        nsd: mean_of_all(&|i| i.classes[k].nsd),
+    });
+    let surfaces = options.surfaces.and_then(|options| {
+        let (hd95, nsd) = mean_of_all(&|i| i.hd95).zip(mean_of_all(&|i| i.nsd))?;
+        Some(SurfaceScores { options, hd95, nsd })
     });
     Ok(Evaluation {
         format: METRICS_FORMAT.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        images: cases.len(),
+        images: per_image.len(),
         sources: sources.iter().collect::<std::collections::BTreeSet<_>>().len(),
         dice,
         iou: mean(&|i| i.iou).0,
@@ -141,72 +206,45 @@ pub fn evaluate(cases: &[Case<'_>], options: &EvaluationOptions) -> Result<Evalu
         resamples: options.resamples,
         seed: options.seed,
         per_class: per_class.collect(),
+        per_volume,
+        surfaces,
+        confusion: total_confusion(judged, options.classes),
         per_image,
-        confusion: confusion(cases, options.classes),
     })
 }
 
-/// How many pixels of each true class are predicted as each class; the masks have been checked.
-fn confusion(cases: &[Case<'_>], classes: usize) -> Vec<Vec<u64>> {
+/// How many pixels of each true class are predicted as each class, in all images.
+fn total_confusion(judged: &[Judged], classes: usize) -> Vec<Vec<u64>> {
     let mut counts = vec![vec![0; classes]; classes];
-    for case in cases {
-        for (&truth, &predicted) in case.truth.data.iter().zip(&case.predicted.data) {
-            counts[usize::from(truth)][usize::from(predicted)] += 1;
+    for (truth, row) in counts.iter_mut().enumerate() {
+        for (predicted, count) in row.iter_mut().enumerate() {
+            *count = judged.iter().map(|j| j.confusion[truth][predicted]).sum();
         }
     }
     counts
 }
 
-fn judge(case: &Case<'_>, classes: usize) -> Result<ImageScore> {
-    let (p, t) = (case.predicted, case.truth);
-    if (p.height, p.width) != (t.height, t.width) {
-        let size = |m: &Mask| format!("{} x {} pixels", m.height, m.width);
-        return Err(unfit(case, size(t), size(p), "resize the prediction to the mask"));
-    }
-    if let Some(class) = p.data.iter().chain(&t.data).find(|&&c| usize::from(c) >= classes) {
-        return Err(unfit(
-            case,
-            format!("classes 0 to {}", classes - 1),
-            format!("class {class}"),
-            "check the label map",
-        ));
-    }
-    let score = |class: u8| {
-        let overlap = Overlap::of(p, t, class);
-        ClassScore { class, dice: overlap.dice(), iou: overlap.iou() }
-    };
-    let scores: Vec<ClassScore<f64>> = (1..classes).map(|c| score(c as u8)).collect();
-    let n = scores.len() as f64;
-    Ok(ImageScore {
-        name: case.name.into(),
-        source: case.source.into(),
-        dice: scores.iter().map(|s| s.dice).sum::<f64>() / n,
-        iou: scores.iter().map(|s| s.iou).sum::<f64>() / n,
-        classes: scores,
-    })
-}
-
-fn out_of_range(what: &str, expected: &str, got: String) -> Error {
-    Error::Option { what: what.into(), expected: expected.into(), got }
-}
-
-fn unfit(case: &Case<'_>, expected: String, got: String, hint: &str) -> Error {
-    Error::Content { path: Path::new(case.name).into(), expected, got, hint: hint.into() }
-}
-
-/// The per-image scores as CSV text: `name,source,dice,iou,dice_1,iou_1,...`, one line per image.
+/// The per-image scores as CSV text: `name,source,dice,iou,dice_1,iou_1,...`, one line per image. With surfaces, `hd95` and
+/// `nsd` follow `iou` everywhere; they are empty for images without.
 ///
 /// # Errors
 /// [`Error::Decode`] when a name cannot be written, which does not happen for names that are text.
 pub fn per_image_csv(evaluation: &Evaluation) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let bad = |reason: String| Error::Decode { path: "per_image.csv".into(), format: "CSV".into(), reason };
-    let mut header: Vec<String> = ["name", "source", "dice", "iou"].map(String::from).to_vec();
-    header.extend(evaluation.per_class.iter().flat_map(|c| [format!("dice_{}", c.class), format!("iou_{}", c.class)]));
+    let with_surfaces = evaluation.per_image.iter().any(|i| i.hd95.is_some());
+    let measures: &[&str] = if with_surfaces { &["dice", "iou", "hd95", "nsd"] } else { &["dice", "iou"] };
+    let mut header: Vec<String> = ["name", "source"].iter().chain(measures).map(ToString::to_string).collect();
+    header.extend(evaluation.per_class.iter().flat_map(|c| measures.iter().map(|m| format!("{m}_{}", c.class))));
     writer.write_record(&header).map_err(|e| bad(e.to_string()))?;
+    let cells = |dice: f64, iou: f64, hd95: Option<f64>, nsd: Option<f64>| {
+        let text = |v: Option<f64>| v.map_or(String::new(), |v| v.to_string());
+        [dice.to_string(), iou.to_string(), text(hd95), text(nsd)].into_iter().take(measures.len())
+    };
     for image in &evaluation.per_image {
-        let mut line = vec![image.name.clone(), image.source.clone(), image.dice.to_string(), image.iou.to_string()];
-        line.extend(image.classes.iter().flat_map(|c| [c.dice.to_string(), c.iou.to_string()]));
+        let mut line = vec![image.name.clone(), image.source.clone()];
+        line.extend(cells(image.dice, image.iou, image.hd95, image.nsd));
+        line.extend(image.classes.iter().flat_map(|c| cells(c.dice, c.iou, c.hd95, c.nsd)));
         writer.write_record(&line).map_err(|e| bad(e.to_string()))?;
     }
     let bytes = writer.into_inner().map_err(|e| bad(e.to_string()))?;
@@ -216,6 +254,7 @@ pub fn per_image_csv(evaluation: &Evaluation) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Mask;
 
     fn mask(data: &[u8]) -> Mask {
         Mask { height: 1, width: data.len(), data: data.to_vec() }
@@ -229,6 +268,7 @@ mod tests {
             source: ["s", "s", "t"][i],
             predicted: &predicted[i],
             truth: &truth[i],
+            spacing: [1.0, 1.0],
         };
         evaluate(&[case(0), case(1), case(2)], &EvaluationOptions::new(3)).unwrap()
     }
@@ -286,7 +326,7 @@ mod tests {
     fn masks_that_do_not_fit_are_refused_by_name() {
         let (short, long, strange) = (mask(&[0]), mask(&[0, 1]), mask(&[0, 7]));
         let try_with = |predicted: &Mask, truth: &Mask, classes: usize| {
-            let case = Case { name: "x", source: "s", predicted, truth };
+            let case = Case { name: "x", source: "s", predicted, truth, spacing: [1.0, 1.0] };
             evaluate(&[case], &EvaluationOptions::new(classes)).unwrap_err().to_string()
         };
         assert!(try_with(&short, &long, 2).contains("1 x 2"), "{}", try_with(&short, &long, 2));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::data::{LabelMap, Normalisation};
+use crate::data::{Axis, LabelMap, Normalisation};
 use crate::error::{Error, Result};
 use crate::network::NetworkSpec;
 use crate::onnx::Tensor;
@@ -19,6 +19,8 @@ pub struct Deployment {
     pub normalisation: Normalisation,
     /// Whether frames are resized to a square or run at their own scale, and that size.
     pub input: InputSpec,
+    /// The axis that the slices of volumes followed in training, where one was asked for.
+    pub axis: Option<Axis>,
     /// What the logits mean: with [`LossKind::CrossEntropyDice`] probabilities are their softmax, with [`LossKind::BinaryDice`]
     /// their sigmoids divided by the sum of these.
     pub loss: LossKind,

@@ -141,6 +141,7 @@ mod tests {
             network,
             normalisation: Normalisation { mean: vec![0.5], std: vec![0.25] },
             input: InputSpec { mode: InputMode::Patch, size: 8 },
+            axis: None,
             loss: LossKind::CrossEntropyDice,
             labels: LabelMap { kind: LabelKind::Binary, coding: LabelCoding::Value, entries: Vec::new() },
             provenance: Provenance {

@@ -117,6 +117,7 @@ fn evaluation(names: &[&str], missed: &[usize]) -> crate::evaluate::Evaluation {
             source: name,
             predicted: if missed.contains(&i) { &empty } else { &masks[i] },
             truth: &masks[i],
+            spacing: [1.0, 1.0],
         })
         .collect();
     evaluate(&cases, &EvaluationOptions::new(2)).unwrap()

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Numbers, Options, Output};
-use crate::data::{LabelMap, Normalisation};
+use crate::data::{Axis, LabelMap, Normalisation};
 use crate::error::{Error, Result};
 use crate::export::Deployment;
 use crate::onnx::decode;
@@ -30,6 +30,9 @@ pub struct Metadata {
     pub labels: LabelMap,
     /// Whether frames are resized to a square before they go in, or go in at their own scale; and the size that was trained on.
     pub input: InputSpec,
+    /// The axis that the slices of volumes followed in training, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub axis: Option<Axis>,
     /// Statistics of the training images.
     pub normalisation: Normalisation,
     /// Whether the graph normalises; else the caller has to.
@@ -72,6 +75,7 @@ impl Metadata {
             classes: deployment.class_names(),
             labels: deployment.labels.clone(),
             input: deployment.input,
+            axis: deployment.axis,
             normalisation: deployment.normalisation.clone(),
             normalised_inside: !options.raw,
             output: options.output,
@@ -120,7 +124,7 @@ impl Metadata {
 
 /// The object whose fields are these properties: some are texts, the others JSON.
 fn parse<T: DeserializeOwned>(found: &[(&str, &str)]) -> std::result::Result<T, String> {
-    const TEXTS: [&str; 8] = ["format", "version", "loss", "numbers", "run", "dataset", "fingerprint", "plan"];
+    const TEXTS: [&str; 9] = ["axis", "format", "version", "loss", "numbers", "run", "dataset", "fingerprint", "plan"];
     let mut fields = serde_json::Map::new();
     for (key, value) in found {
         let parsed = if TEXTS.contains(key) {

@@ -27,6 +27,7 @@ fn deployment(family: &str) -> Deployment {
         network,
         normalisation: Normalisation { mean: vec![0.5, 0.6, 0.1], std: vec![0.25, 0.3, 1.0] },
         input: InputSpec { mode: InputMode::Resize, size: 128 },
+        axis: None,
         loss: LossKind::CrossEntropyDice,
         labels: LabelMap { kind: LabelKind::Binary, coding: LabelCoding::Value, entries },
         provenance: Provenance {

@@ -19,6 +19,7 @@ pub fn deployment(network: NetworkSpec) -> Deployment {
         weights,
         normalisation: Normalisation { mean: vec![0.5; channels], std: vec![0.25; channels] },
         input: InputSpec { mode: InputMode::Patch, size: 64 },
+        axis: None,
         loss: LossKind::CrossEntropyDice,
         labels: LabelMap { kind: LabelKind::Binary, coding: LabelCoding::Value, entries: vec![] },
         provenance: Provenance {
