@@ -80,6 +80,11 @@ bench-engine *ARGS:
     cargo build --release -p segfit-cli
     {{ python }} benchmarks/engine/compare.py target/release/segfit {{ ARGS }}
 
+# Kills, full disks, two processes at once, changed inputs (benchmarks/robustness/kill.md); takes about 15 minutes
+kill-check *ARGS:
+    cargo build --release -p segfit-cli
+    {{ python }} benchmarks/robustness/kill.py target/release/segfit --work target/kill-check --out target/kill-check.md {{ ARGS }}
+
 # Every layer of the engine against this machine's peak and bandwidth, as Markdown
 roofline *ARGS:
     cargo run --release -p segfit-engine --example roofline -- {{ ARGS }}

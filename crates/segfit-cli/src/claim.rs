@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use crate::new_folder::io;
+
 /// Tries, since `status` holds the lock for a moment.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(40);
@@ -22,7 +24,7 @@ impl Claim {
     /// # Errors
     /// When the file cannot be made.
     pub fn of(out: &Path, job: &str) -> Result<Option<Self>> {
-        Self::on(place(out, job))
+        Self::on(lock_path(out, job))
     }
 
     /// The claim to a run's folder.
@@ -41,7 +43,7 @@ impl Claim {
 
     fn on(path: PathBuf) -> Result<Option<Self>> {
         let file = File::options().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("making {}", path.display()))?;
+        let file = file.map_err(io(&path))?;
         for _ in 0..TRIES {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Self { _file: file, path })),
@@ -63,10 +65,11 @@ impl Claim {
 
 /// Whether a process works on `job` now.
 pub fn is_claimed(out: &Path, job: &str) -> bool {
-    File::open(place(out, job)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    File::open(lock_path(out, job)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-fn place(out: &Path, job: &str) -> PathBuf {
+/// Where the claim to `job` is kept.
+pub fn lock_path(out: &Path, job: &str) -> PathBuf {
     out.join("locks").join(job)
 }
 
@@ -85,6 +88,6 @@ mod tests {
         drop(first);
         assert!(!is_claimed(out.path(), "j"));
         Claim::of(out.path(), "j").unwrap().unwrap().done();
-        assert!(!place(out.path(), "j").exists());
+        assert!(!lock_path(out.path(), "j").exists());
     }
 }

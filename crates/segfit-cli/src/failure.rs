@@ -33,7 +33,7 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
 }
 
 /// The error and its causes, without causes that the line before already says.
-fn message(error: &anyhow::Error) -> String {
+pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
@@ -46,11 +46,21 @@ fn message(error: &anyhow::Error) -> String {
     text
 }
 
+/// Whether the disk is full or for reading only.
+pub fn is_of_the_disk(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    kinds(error).any(|kind| matches!(kind, StorageFull | QuotaExceeded | ReadOnlyFilesystem))
+}
+
 /// A reader such as `head` that has seen enough.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|e| {
+    kinds(error).any(|kind| kind == std::io::ErrorKind::BrokenPipe)
+}
+
+/// The system's errors among the causes.
+fn kinds(error: &anyhow::Error) -> impl Iterator<Item = std::io::ErrorKind> {
+    error.chain().filter_map(|e| {
         let io = e.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        let json = e.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        io.or(json) == Some(std::io::ErrorKind::BrokenPipe)
+        io.or_else(|| e.downcast_ref::<serde_json::Error>()?.io_error_kind())
     })
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use segfit::Error;
+use segfit::temporary::TemporaryFolder;
 
 use crate::together::make_folder;
 
@@ -22,7 +23,7 @@ pub fn new_folder<E: Into<anyhow::Error>>(
         _ => Path::new("."),
     };
     make_folder(parent)?;
-    let building = tempfile::Builder::new().prefix(".segfit-").tempdir_in(parent).map_err(io(out))?;
+    let building = TemporaryFolder::new_in(parent).map_err(io(out))?;
     fill(building.path()).map_err(|e| match method_error(e.into()) {
         Ok(error) => at_its_place(error, building.path(), out).into(),
         Err(other) => other,
@@ -31,9 +32,7 @@ pub fn new_folder<E: Into<anyhow::Error>>(
     if out.is_dir() {
         std::fs::remove_dir(out).map_err(io(out))?;
     }
-    std::fs::rename(building.path(), out).map_err(io(out))?;
-    let _ = building.keep();
-    Ok(())
+    Ok(building.persist(out).map_err(io(out))?)
 }
 
 /// An input or output error at `path`.

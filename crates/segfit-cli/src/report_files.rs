@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Global;
 use crate::together::write_together;
+use crate::training::seconds_of_all;
 
 /// Name of the page in the folder of a plan or a run.
 pub const PAGE: &str = "report.html";
@@ -65,7 +66,7 @@ struct TrainingFacts {
     format: String,
     /// Optimiser steps.
     steps: usize,
-    /// Seconds of all steps, extrapolated from those of the last call.
+    /// Seconds of all steps, as [`seconds_of_all`] knows them.
     seconds: f64,
     /// Bytes that training needed at most.
     peak_bytes: u64,
@@ -82,19 +83,20 @@ const TRAINING: &str = "training.json";
 /// Writes `training.json`; an earlier call's stays when this one had nothing left to do.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When it cannot be written, or the log cannot be read.
 pub fn write_facts(folder: &Path, trained: &Trained, engine: &str) -> Result<()> {
-    if trained.steps_here == 0 {
+    let path = folder.join(TRAINING);
+    if trained.steps_here == 0 && path.exists() {
         return Ok(());
     }
     let facts = TrainingFacts {
         format: TRAINING_FORMAT.into(),
         steps: trained.steps,
-        seconds: trained.seconds / trained.steps_here as f64 * trained.steps as f64,
+        seconds: seconds_of_all(folder, trained)?,
         peak_bytes: trained.bytes,
         engine: engine.into(),
     };
-    Ok(write_json(&folder.join(TRAINING), &facts)?)
+    Ok(write_json(&path, &facts)?)
 }
 
 /// What is known of a run's training.

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use segfit::temporary::temporary_file;
 use segfit::{Error, Result};
 use serde::Serialize;
 
@@ -57,8 +58,7 @@ fn write_all(folder: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
             let (expected, got) = ("a file to write".into(), "a folder".into());
             return Err(Error::Path { path: path.clone(), expected, got });
         }
-        let mut file =
-            tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(io(folder))?;
+        let mut file = temporary_file(folder).map_err(io(folder))?;
         file.write_all(bytes).map_err(io(path))?;
         file.as_file().sync_all().map_err(io(path))?;
         #[cfg(unix)]

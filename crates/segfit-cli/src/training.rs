@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use segfit::data::Dataset;
-use segfit::files::write_json;
+use segfit::files::{write_atomically, write_json};
 use segfit::network::NetworkSpec;
 use segfit::recipe::Recipe;
 use segfit_engine::backend::Backend;
@@ -12,7 +12,8 @@ use segfit_engine::experiment::{ATTEMPTS, Attempt, attempt, attempt_seed};
 use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
 use segfit_engine::run_folder::RunFolder;
-use segfit_engine::trainer::{Outcome, Progress, TrainOptions};
+use segfit_engine::run_log::RunLog;
+use segfit_engine::trainer::{Outcome, Progress, TrainOptions, Trained};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Global;
@@ -37,6 +38,8 @@ pub struct Training<'a> {
     pub patience: Option<usize>,
     /// What is taken over from earlier trainings.
     pub lineage: &'a Lineage,
+    /// Names and contents of files that are kept with the run.
+    pub kept: &'a [(&'static str, Vec<u8>)],
     /// Words in front of the progress bar.
     pub title: &'a str,
 }
@@ -88,7 +91,7 @@ fn one_attempt(
     number: u32,
     global: &Global,
 ) -> Result<(RunFolder, Attempt)> {
-    let Training { network, recipe, dataset, material, folder, lineage, title, .. } = *training;
+    let Training { network, recipe, dataset, material, folder, lineage, kept, title, .. } = *training;
     let steps = recipe.steps_for(network.base_width);
     let seed = attempt_seed(training.seed, number);
     let run = RunFolder::create(
@@ -101,6 +104,9 @@ fn one_attempt(
         seed,
         lineage.record(),
     )?;
+    for (name, bytes) in kept {
+        write_atomically(&folder.join(name), bytes)?;
+    }
     let options = TrainOptions {
         seed,
         folder: Some(folder.to_path_buf()),
@@ -120,6 +126,17 @@ fn one_attempt(
         .with_context(|| format!("training into {}", folder.display()))?;
     bar.finish_and_clear();
     Ok((run, done))
+}
+
+/// Seconds of all steps: extrapolated from those of this call, or those of the log where none was left.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn seconds_of_all(folder: &Path, trained: &Trained) -> Result<f64> {
+    if trained.steps_here == 0 {
+        return Ok(RunLog::seconds(&RunLog::lines(folder)?));
+    }
+    Ok(trained.seconds / trained.steps_here as f64 * trained.steps as f64)
 }
 
 /// Where a collapsed attempt is kept.

@@ -47,6 +47,26 @@ pub struct RunInfo {
     pub lineage: LineageRecord,
 }
 
+impl RunInfo {
+    /// In which way `other`, whose `id` is another one, is another run.
+    fn difference(&self, other: &Self) -> String {
+        let what = if other.fingerprint != self.fingerprint && other.dataset != self.dataset {
+            format!("data set {}", other.dataset)
+        } else if other.fingerprint != self.fingerprint {
+            format!("other images, masks or split than {} has now", self.dataset)
+        } else if other.seed != self.seed {
+            format!("seed {}", other.seed)
+        } else if other.recipe != self.recipe {
+            format!("another recipe ({})", other.recipe.name)
+        } else if other.lineage != self.lineage {
+            "other initial weights or another teacher".into()
+        } else {
+            "another network".into()
+        };
+        format!("a run with {what}")
+    }
+}
+
 /// A run on disk.
 pub struct RunFolder {
     /// The folder.
@@ -96,7 +116,7 @@ impl RunFolder {
                     expected:
                         "an empty folder or one of the same network, recipe, data and seed, initial weights and teacher"
                             .into(),
-                    got: format!("a run on {} with seed {}", found.dataset, found.seed),
+                    got: info.difference(&found),
                 });
             }
         }

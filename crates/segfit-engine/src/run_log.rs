@@ -66,7 +66,15 @@ impl RunLog {
         read_lines(&folder.join("log.jsonl"))
     }
 
-    /// Appends one line.
+    /// Seconds that a run's log has seen, about: those of every call up to its last line.
+    #[must_use]
+    pub fn seconds(lines: &[LogLine]) -> f64 {
+        // The clock of every call begins at 0.
+        let earlier = lines.windows(2).filter(|two| two[1].seconds < two[0].seconds).map(|two| two[0].seconds);
+        earlier.sum::<f64>() + lines.last().map_or(0.0, |line| line.seconds)
+    }
+
+    /// Appends one line. It is on the disk before the checkpoint of its step, whose resumed training needs its Dice.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -76,6 +84,7 @@ impl RunLog {
             move |source| segfit::Error::Io { path, source }
         };
         self.lines.write_all(&json_line(line)).map_err(io(&self.lines_path))?;
+        self.lines.sync_data().map_err(io(&self.lines_path))?;
         self.events.write_all(&scalars(line)).map_err(io(&self.events_path))?;
         Ok(())
     }
@@ -182,5 +191,13 @@ mod tests {
         let text = std::fs::read_to_string(dir.path().join("log.jsonl")).unwrap();
         let steps: Vec<usize> = text.lines().map(|l| serde_json::from_str::<LogLine>(l).unwrap().step).collect();
         assert_eq!(steps, [10, 20, 25]);
+    }
+
+    #[test]
+    fn the_seconds_of_all_calls_add_up() {
+        let line = |seconds| LogLine { step: 1, loss: 1.0, learning_rate: 0.1, validation_dice: None, seconds };
+        let of = |seconds: &[f64]| RunLog::seconds(&seconds.iter().map(|&s| line(s)).collect::<Vec<_>>());
+        assert_eq!((of(&[]), of(&[1.0, 2.0])), (0.0, 2.0));
+        assert_eq!(of(&[1.0, 2.0, 0.5, 4.0, 0.25]), 2.0 + 4.0 + 0.25, "three calls");
     }
 }

@@ -122,7 +122,10 @@ impl Error {
                 std::io::ErrorKind::PermissionDenied => {
                     Some("check the permissions of the file and of its folder".into())
                 }
-                std::io::ErrorKind::StorageFull => {
+                std::io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("this disk is for reading only: write to another one".into())
+                }
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                     Some("free some space or write to another disk; nothing was left half-written".into())
                 }
                 std::io::ErrorKind::NotFound => Some("check the spelling of the path".into()),

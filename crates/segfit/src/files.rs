@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
+use crate::temporary::temporary_file;
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part.
 ///
@@ -60,7 +61,7 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(Error::io(path))
+    temporary_file(folder).map_err(Error::io(path))
 }
 
 fn put_in_place(file: NamedTempFile, path: &Path) -> Result<()> {

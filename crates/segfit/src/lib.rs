@@ -22,5 +22,6 @@ pub mod random;
 pub mod recipe;
 pub mod report;
 pub mod survey;
+pub mod temporary;
 
 pub use error::{Error, Result};

@@ -171,7 +171,8 @@ fn one(
     let backend = CpuBackend::detect();
     let lineage = &Lineage::default();
     let seed = global.seed;
-    let training = Training { network, recipe, dataset, material, seed, folder, patience: None, lineage, title };
+    let training =
+        Training { network, recipe, dataset, material, seed, folder, patience: None, lineage, kept: &[], title };
     let (_, done, _) = train(&backend, &training, global)?;
     let weights = done.trained.weights.clone();
     let mut segmenter =

@@ -160,7 +160,12 @@ impl Written {
             let io = |source| segfit::Error::Io { path: folder.clone(), source };
             for entry in std::fs::read_dir(&folder).map_err(io)? {
                 let entry = entry.map_err(io)?;
-                let found = entry.metadata().map_err(io)?;
+                let found = match entry.metadata() {
+                    Ok(found) => found,
+                    // A temporary file of another process that writes here.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(io(error).into()),
+                };
                 if found.is_dir() {
                     folders.push(entry.path());
                 } else {

@@ -23,6 +23,7 @@ use crate::image_files::{image_files, image_name, middle_images};
 use crate::interrupt;
 use crate::onnx_model::{Choice, OnnxModel};
 use crate::precision_options::{PrecisionOptions, some_of};
+use crate::together::make_folder;
 
 /// Masks for new images of any size
 ///
@@ -159,7 +160,7 @@ fn segment_all(
     let folders =
         [(true, args.out.clone()), (!args.no_overlay, overlays), (args.probabilities, args.out.join("probabilities"))];
     for (_, folder) in folders.iter().filter(|(wanted, _)| *wanted) {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        make_folder(folder)?;
     }
     let bar = global.bar(files.len(), "segment");
     let mut done = Vec::new();

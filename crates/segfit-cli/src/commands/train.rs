@@ -26,7 +26,9 @@ use crate::context::Global;
 use crate::data_options::{DataOptions, size_in_range};
 use crate::interrupt;
 use crate::lineage_options::LineageOptions;
+use crate::new_folder::io;
 use crate::report_files::{Extremes, SIZES, write_facts};
+use crate::together::make_folder;
 use crate::training::{Training, train};
 use crate::units::bytes;
 
@@ -98,9 +100,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let material = Material::prepare(&dataset, &recipe.input)?;
     interrupt::listen()?;
     let backend = CpuBackend::detect();
-    std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
+    make_folder(&args.out)?;
     let _claim = Claim::of_run(&args.out)?;
-    copy_inputs(args)?;
+    let kept = kept_inputs(&args.plan)?;
     let training = Training {
         network: &network,
         recipe: &recipe,
@@ -110,6 +112,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         folder: &args.out,
         patience: args.patience,
         lineage: &lineage,
+        kept: &kept,
         title: "train",
     };
     let (run, done, attempt) = train(&backend, &training, global)?;
@@ -230,15 +233,13 @@ fn check_fit(network: &NetworkSpec, channels: usize, classes: usize, plan: &Path
 }
 
 /// The plan and, where they lie beside it, the profile and the plans of other sizes are kept with the run.
-fn copy_inputs(args: &Args) -> Result<()> {
-    let beside = |name: &str| (args.plan.with_file_name(name), name.to_string());
-    let files = [(args.plan.clone(), "plan.json".to_string()), beside("profile.json"), beside(SIZES)];
-    for (from, name) in files {
-        let is_plan = read_json::<serde_json::Value>(&from, PLAN_FORMAT).is_ok();
-        if from.exists() && (name != "plan.json" || is_plan) {
-            let bytes = std::fs::read(&from).with_context(|| from.display().to_string())?;
-            write_atomically(&args.out.join(&name), &bytes)?;
-        }
+fn kept_inputs(plan: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let mut files = Vec::new();
+    if read_json::<serde_json::Value>(plan, PLAN_FORMAT).is_ok() {
+        files.push((plan.to_path_buf(), "plan.json"));
     }
-    Ok(())
+    let beside = ["profile.json", SIZES].map(|name| (plan.with_file_name(name), name));
+    files.extend(beside.into_iter().filter(|(from, _)| from.exists()));
+    let read = |(from, name): (PathBuf, _)| Ok((name, std::fs::read(&from).map_err(io(&from))?));
+    files.into_iter().map(read).collect()
 }

@@ -124,6 +124,37 @@ fn the_status_tells_what_is_done_and_failed_and_how_long_the_rest_takes() {
     );
 }
 
+#[test]
+fn what_a_kill_left_of_a_job_that_is_done_is_removed() {
+    let lab = planned(4);
+    let run = ["calibrate", "run", "manifest.json", "--out", "work"];
+    lab.json(&run);
+    let job = names(&lab.path("work/records")).remove(0).replace(".jsonl", "");
+    std::fs::create_dir(lab.path("work/runs").join(&job)).unwrap();
+    for file in [format!("work/runs/{job}/run.json"), format!("work/locks/{job}"), format!("work/failed/{job}.txt")] {
+        std::fs::write(lab.path(&file), "").unwrap();
+    }
+    assert_eq!(lab.json(&run)["done"], 0);
+    for folder in ["work/runs", "work/locks", "work/failed"] {
+        assert_eq!(names(&lab.path(folder)), [""; 0], "{folder}");
+    }
+}
+
+#[test]
+fn jobs_of_a_data_set_that_changed_after_the_first_of_them_fail() {
+    let lab = planned(4);
+    let run = ["calibrate", "run", "manifest.json", "--out", "work"];
+    lab.json(&[&run[..], &["--index", "1"]].concat());
+    let image = lab.path("discs/images/discs-0001.png");
+    let old = std::fs::read(&image).unwrap();
+    std::fs::copy(lab.path("discs/images/discs-0002.png"), &image).unwrap();
+    let output = lab.run(&run);
+    refused(&output, &["discs", "the images, masks and split that", "1 failed"]);
+    assert_eq!(names(&lab.path("work/records")).len(), 1);
+    std::fs::write(&image, old).unwrap();
+    assert_eq!(lab.json(&run)["done"], 1);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_training_that_is_terminated_saves_itself_and_goes_on_to_the_same_record() {

@@ -86,19 +86,49 @@ impl ImageTable {
     fn csv(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
         let names = self.columns.iter().map(|c| c.name.as_str());
-        writer.write_record(["name", "source", J].into_iter().chain(names).chain([PROBE_DICE]))?;
+        writer.write_record(["name", "source", J].into_iter().chain(names).chain([PROBE_DICE])).map_err(io)?;
         let text = |v: f64| defined(v).map_or_else(String::new, |v| v.to_string());
         for row in &self.rows {
             let numbers = [row.j].into_iter().chain(row.values.iter().copied()).chain([row.probe]);
-            writer.write_record([row.name.clone(), row.source.clone()].into_iter().chain(numbers.map(text)))?;
+            let cells = [row.name.clone(), row.source.clone()].into_iter().chain(numbers.map(text));
+            writer.write_record(cells).map_err(io)?;
         }
         writer.flush()
+    }
+}
+
+/// The system's error with its kind, which says whether the disk is full.
+fn io(error: csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A disk with room for one piece of a file.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(1).ok_or(std::io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_in_the_middle_of_a_table_is_told_as_such() {
+        let row = |i| Row { name: format!("{i}"), source: "s".repeat(9000), values: vec![], j: 1.0, probe: 1.0 };
+        let table = ImageTable { columns: vec![], rows: (0..9).map(row).collect() };
+        assert_eq!(table.csv(&mut Full(1)).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    }
 
     #[test]
     fn a_table_with_difficult_names_comes_back_from_its_csv() {

@@ -192,6 +192,7 @@ fn figures_lie_beside_the_page_with_their_numbers() {
     for (name, text) in &rendered.files {
         if name.ends_with(".svg") {
             assert!(text.starts_with("<svg xmlns") && text.contains("<style>") && text.ends_with("</svg>"), "{name}");
+            assert!(roxmltree::Document::parse(text).is_ok(), "{name} stands alone as XML");
         } else {
             assert!(text.lines().count() > 1, "{name}");
         }

@@ -9,7 +9,9 @@ use segfit::cost::Cost;
 use segfit::data::{Dataset, Options, Split};
 use segfit::files::write_atomically;
 use segfit::network::NetworkSpec;
-use segfit::predict::{DatasetId, ImageCounts, ImageScore, Job, Manifest, Measures, RECORD_FORMAT, RecipeId, Record};
+use segfit::predict::{
+    DatasetId, ImageCounts, ImageScore, Job, Manifest, Measures, RECORD_FORMAT, RecipeId, Record, collect,
+};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::checkpoint::load_weights;
 use segfit_engine::cpu::CpuBackend;
@@ -20,12 +22,12 @@ use segfit_engine::run_log::RunLog;
 use segfit_engine::segmenter::Segmenter;
 use segfit_engine::state::Weights;
 
-use crate::claim::Claim;
+use crate::claim::{Claim, lock_path};
 use crate::context::Global;
-use crate::failure::Interrupted;
+use crate::failure::{Interrupted, is_of_the_disk, message};
 use crate::interrupt;
 use crate::together::make_folder;
-use crate::training::{Training, collapsed_folder, train};
+use crate::training::{Training, collapsed_folder, seconds_of_all, train};
 
 /// A data set that several jobs in a row use.
 struct Loaded {
@@ -64,7 +66,7 @@ enum End {
 }
 
 /// Does the jobs that have no record yet: all, until `time` is over, or only number `index`. A job that fails is noted and
-/// the others go on.
+/// the others go on, unless the disk is full or for reading only.
 pub fn run(
     manifest: &Manifest,
     out: &Path,
@@ -84,9 +86,10 @@ pub fn run(
         make_folder(&out.join(folder))?;
     }
     let cache = Cache::open(&out.join("cache"))?;
-    let todo: Vec<&Job> = jobs.iter().copied().filter(|j| !record_path(out, &j.id).exists()).collect();
+    let (finished, todo): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|j| record_path(out, &j.id).exists());
+    tidy_done(out, &finished)?;
     global.note(&format!("{} of {} trainings are to be done", todo.len(), jobs.len()));
-    let mut worker = Worker { out, cache, loaded: None, global };
+    let mut worker = Worker { manifest, out, cache, loaded: None, global };
     let (mut done, mut failed, mut elsewhere) = (0, 0, 0);
     for job in &todo {
         if time.is_some_and(|t| start.elapsed() >= t) {
@@ -115,6 +118,7 @@ pub fn run(
 
 /// What one process works with.
 struct Worker<'a> {
+    manifest: &'a Manifest,
     out: &'a Path,
     /// Values of images, so that every job of a data set measures them once.
     cache: Cache,
@@ -132,21 +136,19 @@ impl Worker<'_> {
         if record_path(self.out, &job.id).exists() {
             return Ok(End::Elsewhere);
         }
-        let failed = failure_path(self.out, &job.id);
         match self.train(job) {
             Ok(line) => {
                 self.global.note(&line);
-                if failed.exists() {
-                    std::fs::remove_file(&failed).with_context(|| format!("removing {}", failed.display()))?;
-                }
+                tidy(self.out, job)?;
                 claim.done();
                 Ok(End::Done)
             }
-            Err(error) if error.is::<Interrupted>() => Err(error),
+            // Where nothing can be written every other job would fail, too.
+            Err(error) if error.is::<Interrupted>() || is_of_the_disk(&error) => Err(error),
             Err(error) => {
-                let reason = format!("{error:#}");
+                let reason = message(&error);
                 self.global.note(&format!("{}: failed: {reason}", title(job)));
-                write_atomically(&failed, format!("{reason}\n").as_bytes())?;
+                write_atomically(&failure_path(self.out, &job.id), format!("{reason}\n").as_bytes())?;
                 Ok(End::Failed)
             }
         }
@@ -155,12 +157,68 @@ impl Worker<'_> {
     fn train(&mut self, job: &Job) -> Result<String> {
         let current = match self.loaded.take() {
             Some(l) if l.path == job.dataset.path && l.input == job.recipe.input => l,
-            _ => load(job, &self.cache)?,
+            _ => self.load(job)?,
         };
         let line = one(job, &current, self.out, self.global);
         self.loaded = Some(current);
         line
     }
+
+    fn load(&self, job: &Job) -> Result<Loaded> {
+        let input = job.recipe.input;
+        let dataset = Dataset::open(&Options::new(&job.dataset.path))?;
+        self.check_unchanged(job, &dataset)?;
+        let material = Material::prepare(&dataset, &input)?;
+        let options = MeasureOptions { cache: Some(&self.cache), ..MeasureOptions::new(input, "train") };
+        let profile = profile_dataset(&dataset, &dataset.indices(Split::Train), &options)?.profile;
+        let measures = profile.measures.iter().map(|(name, s)| (name.clone(), s.mean)).collect();
+        Ok(Loaded { path: job.dataset.path.clone(), input, dataset, material, measures })
+    }
+
+    /// Records of one data set are fitted together, so all of its jobs must see the same images, masks and split.
+    fn check_unchanged(&self, job: &Job, dataset: &Dataset) -> Result<()> {
+        let of_same = self.manifest.jobs.iter().filter(|other| other.dataset.name == job.dataset.name);
+        let Some(record) = of_same.map(|other| record_path(self.out, &other.id)).find(|path| path.exists()) else {
+            return Ok(());
+        };
+        let records = collect(std::slice::from_ref(&record))?.records;
+        if records.iter().all(|r| r.dataset.fingerprint == dataset.fingerprint) {
+            return Ok(());
+        }
+        Err(segfit::Error::Content {
+            path: PathBuf::from(&job.dataset.path),
+            expected: format!("the images, masks and split that {} was made with", record.display()),
+            got: "others".into(),
+            hint: "put the old ones back, or calibrate the new ones into another folder with --out".into(),
+        }
+        .into())
+    }
+}
+
+/// Removes what a job no longer needs when its record is written. The caller has the claim to it.
+fn tidy(out: &Path, job: &Job) -> Result<()> {
+    let (folder, failed) = (run_folder(out, &job.id), failure_path(out, &job.id));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
+    if failed.exists() {
+        std::fs::remove_file(&failed).with_context(|| format!("removing {}", failed.display()))?;
+    }
+    Ok(())
+}
+
+/// The same for jobs whose process was killed between its record and this.
+fn tidy_done(out: &Path, done: &[&Job]) -> Result<()> {
+    for job in done {
+        let leftovers = [run_folder(out, &job.id), failure_path(out, &job.id), lock_path(out, &job.id)];
+        if leftovers.iter().any(|path| path.exists())
+            && let Some(claim) = Claim::of(out, &job.id)?
+        {
+            tidy(out, job)?;
+            claim.done();
+        }
+    }
+    Ok(())
 }
 
 /// What a job trains, in a few words.
@@ -175,17 +233,7 @@ fn title(job: &Job) -> String {
     format!("{} {family} width {base_width}{bent} depth {depth} seed {seed}", job.dataset.name)
 }
 
-fn load(job: &Job, cache: &Cache) -> Result<Loaded> {
-    let input = job.recipe.input;
-    let dataset = Dataset::open(&Options::new(&job.dataset.path))?;
-    let material = Material::prepare(&dataset, &input)?;
-    let options = MeasureOptions { cache: Some(cache), ..MeasureOptions::new(input, "train") };
-    let profile = profile_dataset(&dataset, &dataset.indices(Split::Train), &options)?.profile;
-    let measures = profile.measures.iter().map(|(name, s)| (name.clone(), s.mean)).collect();
-    Ok(Loaded { path: job.dataset.path.clone(), input, dataset, material, measures })
-}
-
-/// Trains, evaluates, writes the record and removes the training's folder; a line for a person.
+/// Trains, evaluates and writes the record; a line for a person.
 fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String> {
     let Loaded { dataset, material, .. } = loaded;
     let network = job.network(dataset.channels, dataset.classes)?;
@@ -201,6 +249,7 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
         folder: &folder,
         patience: None,
         lineage: &Lineage::default(),
+        kept: &[],
         title: &title,
     };
     let (_, done, number) = train(&backend, &training, global)?;
@@ -211,11 +260,10 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
         lines += &judged.record(ended)?.line()?;
         lines.push('\n');
     }
-    let record = judged.record(Ended::of(&done, number))?;
+    let record = judged.record(Ended::of(&done, number, seconds_of_all(&folder, &done.trained)?))?;
     lines += &record.line()?;
     lines.push('\n');
     write_atomically(&record_path(out, &job.id), lines.as_bytes())?;
-    std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
     // What a person sees while experiments run must not tempt to choose by test images: the scores are in the record only.
     let note = if record.collapsed { ", COLLAPSED" } else { "" };
     Ok(format!(
@@ -237,14 +285,14 @@ struct Ended {
 }
 
 impl Ended {
-    fn of(done: &Attempt, number: u32) -> Self {
+    fn of(done: &Attempt, number: u32, seconds: f64) -> Self {
         let trained = &done.trained;
         Self {
             weights: trained.weights.clone(),
             number,
             collapsed: done.collapsed,
             steps: trained.steps,
-            seconds: trained.seconds,
+            seconds,
             final_loss: trained.final_loss,
         }
     }
@@ -258,7 +306,7 @@ impl Ended {
             number,
             collapsed: true,
             steps: last.step,
-            seconds: last.seconds,
+            seconds: RunLog::seconds(&lines),
             final_loss: last.loss,
         })
     }
