@@ -46,17 +46,19 @@ pub fn write_mask_rows<E: From<Error>>(
     let path = path.with_extension("tif");
     let pixel = Pixel::of(map)?;
     let is_big = size.0.saturating_mul(size.1).saturating_mul(pixel.bytes()) >= BIG_BYTES;
-    write_atomically_to(&path, &mut |file| {
-        let out = BufWriter::new(file);
+    write_atomically_to::<E>(&path, &mut |file| {
+        let mut out = BufWriter::new(file);
         let failed = |e| cannot_write(&path, e);
         let rows = Rows { path: &path, size, map, pixel };
         if is_big {
-            let mut encoder = TiffEncoder::new_big(out).map_err(failed)?;
-            rows.write(encoder.image_directory().map_err(failed)?, produce)
+            let mut encoder = TiffEncoder::new_big(&mut out).map_err(failed)?;
+            rows.write(encoder.image_directory().map_err(failed)?, produce)?;
         } else {
-            let mut encoder = TiffEncoder::new(out).map_err(failed)?;
-            rows.write(encoder.image_directory().map_err(failed)?, produce)
+            let mut encoder = TiffEncoder::new(&mut out).map_err(failed)?;
+            rows.write(encoder.image_directory().map_err(failed)?, produce)?;
         }
+        out.flush().map_err(Error::io(&path))?;
+        Ok(())
     })?;
     Ok(path)
 }
