@@ -9,6 +9,7 @@ mod dicom;
 mod dicom_pixels;
 mod expand;
 mod fingerprint;
+mod foreign;
 mod header;
 mod image;
 mod image_file;
