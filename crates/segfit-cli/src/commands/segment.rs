@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
     /// Largest piece of an image that is run at once, in pixels; larger images are cut into overlapping tiles
-    #[arg(long, value_name = "PIXELS", default_value_t = DEFAULT_TILE)]
+    #[arg(long, value_name = "PIXELS", default_value_t = DEFAULT_TILE, value_parser = tile_in_range)]
     tile: usize,
     #[command(flatten)]
     slices: SliceOptions,
@@ -62,6 +62,11 @@ pub struct Args {
     /// With --precision int8: images to calibrate on, best those of the training; else up to 16 of IMAGES are used
     #[arg(long, value_name = "DIR")]
     calibrate: Option<PathBuf>,
+}
+
+/// A tile that a network accepts.
+fn tile_in_range(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n >= 16).ok_or_else(|| "expected a whole number from 16".into())
 }
 
 #[derive(Serialize)]
@@ -128,10 +133,8 @@ fn segment_all(
 ) -> Result<()> {
     let names = output_names(files, &args.out)?;
     let (overlays, probabilities) = (args.out.join("overlay"), args.out.join("probabilities"));
-    let folders = [(true, &args.out), (!args.no_overlay, &overlays), (args.probabilities, &probabilities)];
-    for (_, folder) in folders.iter().filter(|(wanted, _)| *wanted) {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    }
+    // Made when there is something to put into it: an image that cannot be read leaves no empty folder behind.
+    let made = |folder: &Path| std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()));
     let bar = global.bar(files.len(), "segment");
     let mut done = Vec::new();
     for (file, name) in files.iter().zip(&names) {
@@ -149,15 +152,18 @@ fn segment_all(
             let (mask, values) = segment(&image).with_context(|| format!("segmenting {}", file.display()))?;
             let name = image_file.slice_name(name, index);
             if let Some(values) = values {
+                made(&probabilities)?;
                 let shape = [values.channels, values.height, values.width];
                 write_atomically(&probabilities.join(format!("{name}.npy")), &npy::floats(&shape, &values.data))?;
             }
             if !args.no_overlay {
+                made(&overlays)?;
                 let overlay = contour_overlay(&image, None, &mask);
                 write_image_png(&overlays.join(format!("{name}.png")), &overlay)?;
             }
             masks.push(mask);
         }
+        made(&args.out)?;
         let to = if image_file.is_stack() {
             write_masks(&args.out, name, &image_file, &masks, labels)?
         } else {
