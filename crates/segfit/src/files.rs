@@ -46,7 +46,9 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(Error::io(path))
+    // Where the folder is the fault, the system's reason alone: the name of the temporary file says nothing to a user.
+    let reason = |error| Error::io(path)(std::fs::read_dir(folder).err().unwrap_or(error));
+    tempfile::Builder::new().prefix(".segfit-").suffix(".tmp").tempfile_in(folder).map_err(reason)
 }
 
 fn put_in_place(file: NamedTempFile, path: &Path) -> Result<()> {
