@@ -200,7 +200,10 @@ impl Head {
         let bits = number(object, BITS_STORED).map_or(allocated, |n| n as usize).clamp(1, allocated);
         let high_bit = number(object, HIGH_BIT).map_or(bits - 1, |n| n as usize);
         let signed = number(object, PIXEL_REPRESENTATION) == Some(1.0);
-        let frames = number(object, FRAMES).map_or(1, |n| n.max(1.0) as usize);
+        let frames = match number(object, FRAMES) {
+            Some(n) if n < 1.0 => return Err(refuse(format!("it claims {n} frames"))),
+            n => n.map_or(1, |n| n as usize),
+        };
         let stored = Stored { channels, allocated, bits, high_bit, signed };
         let pixel = of_frames(object, PIXEL_SPACING).or_else(|| numbers(object, IMAGER_PIXEL_SPACING));
         let pixel_mm = pixel.and_then(|v| match v[..] {

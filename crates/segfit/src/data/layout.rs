@@ -123,7 +123,8 @@ pub(crate) fn files(folder: &Path) -> Result<Files> {
     for path in paths {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        let is_series = path.is_dir() && dicom::files_of_series(&path) > 0;
+        // Whether they are one series is judged when they are read: a folder of several must not be passed over.
+        let is_series = path.is_dir() && dicom::files_of(&path).is_ok_and(|files| !files.is_empty());
         let is_zarr = path.is_dir() && extension == "zarr";
         if path.is_dir() && !is_series && !is_zarr || name.starts_with('.') || name.eq_ignore_ascii_case("thumbs.db") {
             continue;
