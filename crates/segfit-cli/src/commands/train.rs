@@ -89,7 +89,7 @@ struct Report {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let (network, input) = read_network(&args.plan)?;
     let recipe = recipe(args, input)?;
-    check_size(&network, recipe.input.size)?;
+    check_size(&network, recipe.input.size, args)?;
     if args.resume && !checkpoint_path(&args.out).exists() {
         bail!("{} holds no checkpoint to resume from; leave out --resume to begin", args.out.display());
     }
@@ -219,13 +219,18 @@ fn recipe(args: &Args, planned: Option<InputSpec>) -> Result<Recipe> {
 }
 
 /// The input must be divisible as often as the network halves it.
-fn check_size(network: &NetworkSpec, size: usize) -> Result<()> {
+fn check_size(network: &NetworkSpec, size: usize, args: &Args) -> Result<()> {
     let multiple = network.input_multiple();
     if size.is_multiple_of(multiple) {
         return Ok(());
     }
+    let from = match (args.size, &args.recipe) {
+        (Some(_), _) => "--size".into(),
+        (None, Some(recipe)) => recipe.display().to_string(),
+        (None, None) => args.plan.display().to_string(),
+    };
     bail!(segfit::Error::Option {
-        what: "--size, rows and columns of the network's input".into(),
+        what: format!("{from}: rows and columns of the network's input"),
         expected: format!("a multiple of {multiple}"),
         got: size.to_string(),
     })
