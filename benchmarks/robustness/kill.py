@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import faults
-import readers
+import check_files
 from scene import COMMANDS, Scene, Wrong, check_files, leftovers, start
 
 # Share of the kills that each command gets.

@@ -1,172 +1,256 @@
-"""Reads every file that segfit writes to its end, with the standard library alone. `check(path)` raises where a file is not complete."""
+"""Bad images, masks and volumes given to segfit and to the readers of nnU-Net and MONAI: what each of them says.
 
-import ast
-import csv
-import gzip
+    SEGFIT_KEEP_BAD=bad cargo test --release -p segfit-cli --test bad_inputs kept
+    python benchmarks/robustness/readers.py target/release/segfit bad
+
+The first line writes the corpus of crates/segfit-cli/tests/bad_inputs into the folder `bad`. nnU-Net's reader is the one that
+nnU-Net chooses for the ending of the file (`nnunetv2.imageio`), MONAI's is `LoadImage` with the readers that it tries by itself. segfit
+is `segfit inspect` for images, then `segfit measure`, which alone refuses NaN; for masks, which it judges beside their images, it is
+`segfit measure`. Every file is read in a process of
+its own, with a limit of time and of memory. Writes readers.md beside this script.
+"""
+
+import argparse
 import json
-import math
+import os
 import re
-import struct
-import xml.etree.ElementTree
-import zipfile
-import zlib
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
 from pathlib import Path
 
-# What a process writes before it renames it; a killed one leaves it. It is no output.
-TEMPORARY = re.compile(r"^\.segfit-[A-Za-z0-9]{6}(\.tmp)?$")
+HERE = Path(__file__).parent
+SECONDS = 30
+BYTES = 4 << 30
+
+NAMED, UNNAMED, READ, KILLED, UNSUPPORTED = (
+    "message that names the file",
+    "message without the file's name",
+    "read without complaint",
+    "crashed, killed or timed out",
+    "ending not read",
+)
+# A name counts wherever it stands in the message or in what is printed before it.
+OUTCOMES = [NAMED, UNNAMED, READ, KILLED]
 
 
-def need(is_so, what):
-    if not is_so:
-        raise ValueError(what)
+class NoReader(Exception):
+    """The program has no reader for this ending."""
 
 
-def png(data):
-    """Chunks with their checksums, to the end, and as many pixels as the header says."""
-    need(data[:8] == b"\x89PNG\r\n\x1a\n", "no PNG")
-    at, pixels, names = 8, b"", []
-    while at < len(data):
-        length, name = struct.unpack(">I4s", data[at:at + 8])
-        body = data[at + 8:at + 8 + length]
-        need(struct.unpack(">I", data[at + 8 + length:at + 12 + length])[0] == zlib.crc32(name + body), "a checksum")
-        names.append(name)
-        if name == b"IHDR":
-            width, height, bits, colour = struct.unpack(">IIBB", body[:10])
-        pixels += body if name == b"IDAT" else b""
-        at += 12 + length
-    need(names[-1] == b"IEND" and at == len(data), "no end")
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    need(len(zlib.decompress(pixels)) == height * (1 + (width * samples * bits + 7) // 8), "the number of pixels")
+def ending(path):
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
-def tiff(data):
-    """All pages of a little-endian TIFF: strips inside the file that decompress to what the sides say."""
-    need(data[:4] == b"II*\0", "no TIFF")
-    sizes, at, pages = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8}, struct.unpack("<I", data[4:8])[0], 0
-    while at:
-        tags, entries = {}, struct.unpack("<H", data[at:at + 2])[0]
-        for i in range(entries):
-            tag, kind, count = struct.unpack("<HHI", data[at + 2 + 12 * i:at + 10 + 12 * i])
-            where = at + 10 + 12 * i
-            if sizes[kind] * count > 4:
-                where = struct.unpack("<I", data[where:where + 4])[0]
-            need(where + sizes[kind] * count <= len(data), "a tag behind the end")
-            if kind in (3, 4):
-                tags[tag] = struct.unpack(f"<{count}{'HI'[kind - 3]}", data[where:where + sizes[kind] * count])
-        pixels = 0
-        for offset, length in zip(tags[273], tags[279]):
-            strip = data[offset:offset + length]
-            need(len(strip) == length, "a strip behind the end")
-            pixels += len(zlib.decompress(strip) if tags.get(259, (1,))[0] in (8, 32946) else strip)
-        bytes_per_pixel = sum(tags[258]) // 8
-        need(pixels == tags[256][0] * tags[257][0] * bytes_per_pixel, "the number of pixels")
-        at = struct.unpack("<I", data[at + 2 + 12 * entries:at + 6 + 12 * entries])[0]
-        pages += 1
-    need(pages > 0, "no page")
+def by_nnunet(path, is_mask):
+    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_file_ending
 
-
-def nifti(data):
-    sides = struct.unpack("<8h", data[40:56])
-    bits, offset = struct.unpack("<h", data[72:74])[0], struct.unpack("<f", data[108:112])[0]
-    need(len(data) == int(offset) + math.prod(sides[1:1 + sides[0]]) * bits // 8, "the number of voxels")
-
-
-def npy(data):
-    need(data[:6] == b"\x93NUMPY", "no NumPy file")
-    length = struct.unpack("<H", data[8:10])[0]
-    head = ast.literal_eval(data[10:10 + length].decode())
-    need(len(data) == 10 + length + math.prod(head["shape"]) * int(head["descr"][2:]), "the number of values")
-
-
-def safetensors(data):
-    length = struct.unpack("<Q", data[:8])[0]
-    head = json.loads(data[8:8 + length])
-    ends = [t["data_offsets"][1] for name, t in head.items() if name != "__metadata__"]
-    need(len(data) == 8 + length + max(ends), "the length")
-
-
-def onnx(data):
-    """The fields of the outermost message, which end where the file ends."""
-    def varint(at):
-        value, shift = 0, 0
-        while True:
-            value |= (data[at] & 0x7F) << shift
-            shift, at = shift + 7, at + 1
-            if data[at - 1] < 0x80:
-                return value, at
-    at, fields = 0, set()
-    while at < len(data):
-        key, at = varint(at)
-        fields.add(key >> 3)
-        need(key & 7 in (0, 2), "a field")
-        value, at = varint(at)
-        at += value if key & 7 == 2 else 0
-    need(at == len(data) and {1, 7, 8} <= fields, "the end of the message")
-
-
-def events(data):
-    at = 0
-    while at < len(data):
-        length = struct.unpack("<Q", data[at:at + 8])[0]
-        at += 16 + length
-    need(at == len(data), "the end of a record")
-
-
-def table(data):
-    rows = list(csv.reader(data.decode().splitlines()))
-    need(data.endswith(b"\n") and len({len(row) for row in rows}) == 1, "a row of a table")
-
-
-def page(data):
-    need(data.rstrip().endswith(b"</html>"), "the end of the page")
-
-
-def archive(path):
-    with zipfile.ZipFile(path) as file:
-        need(file.testzip() is None, "a file of the archive")
-
-
-def cache_entry(data):
-    need(data.startswith(b"segfit-cache/1 "), "the head of a cache's entry")
-    json.loads(data.split(b"\n", 1)[1])
-
-
-def lines(data):
-    need(data.endswith(b"\n") or not data, "the last line")
-    for line in data.splitlines():
-        json.loads(line)
-
-
-def source(data):
-    need(data.decode().endswith("\n"), "the last line")
-
-
-def module(data):
-    # A package's __init__.py is empty.
-    need(not data or data.endswith(b"\n"), "the last line")
-    compile(data, "module", "exec")
-
-
-READERS = {
-    ".png": png, ".tif": tiff, ".nii": nifti, ".npy": npy, ".safetensors": safetensors, ".onnx": onnx, ".csv": table,
-    ".html": page, ".jsonl": lines, ".json": json.loads, ".svg": xml.etree.ElementTree.fromstring,
-    ".segfit": events, ".h": source, ".rs": source, ".yaml": source, ".md": source, ".txt": source,
-    ".py": module,
-    ".gz": lambda data: nifti(gzip.decompress(data)),
-}
-
-
-def check(path):
-    """Reads a file to its end."""
-    path = Path(path)
     try:
-        if path.suffix in (".zip", ".pt"):
-            return archive(path)
-        data = path.read_bytes()
-        if path.name == ".lock" or path.parent.name == "locks":
-            return need(data == b"", "an empty file")
-        if "cache" in path.parts and path.suffix == ".json":
-            return cache_entry(data)
-        READERS[path.suffix](data)
-    except Exception as error:
-        raise ValueError(f"{path} is not complete: {type(error).__name__}: {error}") from error
+        reader = determine_reader_writer_from_file_ending(ending(path), verbose=False)()
+    except RuntimeError as error:
+        raise NoReader from error
+    data, _ = reader.read_seg(str(path)) if is_mask else reader.read_images([str(path)])
+    data.sum()
+
+
+def by_monai(path, is_mask):
+    from monai.transforms import LoadImage
+
+    LoadImage(image_only=True)(str(path)).sum()
+
+
+def messages(error):
+    """The texts of an error and of what it came from."""
+    while error is not None:
+        yield f"{type(error).__name__}: {error}"
+        error = error.__cause__ or error.__context__
+
+
+def child(read, path, is_mask, out):
+    """What the forked process does: reads, writes what it says, ends without cleaning up."""
+    with open("/proc/self/statm") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + BYTES, mapped + BYTES))
+    os.setsid()
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    code = 0
+    try:
+        read(path, is_mask)
+    except NoReader:
+        code = 77
+    except MemoryError:
+        code = 78
+    except BaseException as error:  # noqa: BLE001: whatever a reader raises is its message
+        print("\n".join(messages(error)), flush=True)
+        code = 1
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def outcome(text, path, is_series):
+    names = [path.name] + ([f"{path.name}/"] if is_series else [])
+    return NAMED if any(name in text for name in names) else UNNAMED
+
+
+def forked(read, path, is_mask):
+    with tempfile.TemporaryFile() as file:
+        began = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            child(read, path, is_mask, file.fileno())
+        status = None
+        while time.monotonic() - began < SECONDS:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return KILLED, f"no answer within {SECONDS} s"
+        file.seek(0)
+        lines = file.read().decode(errors="replace").splitlines()
+        text = "\n".join(line for line in lines if not line.startswith("nvImageCodec"))
+    if os.WIFSIGNALED(status):
+        return KILLED, f"ended by signal {os.WTERMSIG(status)}"
+    code = os.WEXITSTATUS(status)
+    if code == 77:
+        return UNSUPPORTED, ""
+    if code == 78:
+        return KILLED, f"wanted more than {BYTES >> 30} GiB"
+    if code == 0:
+        return READ, text
+    return outcome(text, path, path.is_dir()), text
+
+
+def warm_up(good):
+    """Reads good files before the first fork: what the readers load on first use is then there in every process."""
+    for read in (by_nnunet, by_monai):
+        for path in good:
+            try:
+                read(path, False)
+            except Exception as error:  # noqa: BLE001: whether they can be read is measured afterwards
+                print(f"{read.__name__} {path.name}: {type(error).__name__}")
+
+
+def by_segfit(program, path, is_mask, is_good):
+    data = path
+    while data.name != "data":
+        data = data.parent
+    measure = ["measure", "data", "--size", "32", "--no-cache"]
+    found = segfit_says(program, measure if is_mask else ["inspect", path.relative_to(data.parent)], data, path)
+    if found[0] == READ and not is_mask and not is_good:
+        found = segfit_says(program, measure, data, path)
+    return found
+
+
+def segfit_says(program, command, data, path):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))  # noqa: E731
+    try:
+        done = subprocess.run(
+            [program, *command], cwd=data.parent, capture_output=True, text=True, timeout=SECONDS, preexec_fn=limit
+        )
+    except subprocess.TimeoutExpired:
+        return KILLED, f"no answer within {SECONDS} s"
+    if done.returncode == 0:
+        return READ, ""
+    if done.returncode != 2:
+        return KILLED, f"code {done.returncode}"
+    said = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
+    return outcome("\n".join(said), path, path.is_dir()), "\n".join(said)
+
+
+def short(text, n=150):
+    text = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+    # Where ITK was built does not matter.
+    text = re.sub(r"/(work|tmp)/\S*/(itk\w+)", r"\2", text)
+    return text if len(text) <= n else text[: n - 3] + "..."
+
+
+def cell(what, text):
+    """An outcome in a word, with the beginning of the message."""
+    word = {NAMED: "names it", UNNAMED: "no name", READ: "read", KILLED: "killed", UNSUPPORTED: "ending not read"}[what]
+    return f"{word}: {short(text.removeprefix('error: '))}" if text and what != READ else word
+
+
+def table(counts, programs, kinds):
+    lines = ["| files | program | " + " | ".join(OUTCOMES) + " | ending not read |", "| --- | --- " + "| --- " * 5 + "|"]
+    for kind in kinds:
+        for program in programs:
+            found = counts[kind][program]
+            lines.append(f"| {kind} | {program} | " + " | ".join(str(found.get(o, 0)) for o in [*OUTCOMES, UNSUPPORTED]) + " |")
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("segfit", type=Path, help="the program")
+    parser.add_argument("folder", type=Path, help="the corpus")
+    parser.add_argument("--out", type=Path, default=HERE / "readers.md")
+    args = parser.parse_args()
+    segfit, folder = args.segfit.resolve(), args.folder.resolve()
+
+    programs = {
+        "segfit": lambda path, mask, good: by_segfit(segfit, path, mask, good),
+        "nnU-Net": lambda path, mask, good: forked(by_nnunet, path, mask),
+        "MONAI": lambda path, mask, good: forked(by_monai, path, mask),
+    }
+    cases = json.loads((folder / "cases.json").read_text())
+    warm_up([folder / case["file"] for case in cases if case["good"]])
+    counts, rows = {}, []
+    for case in cases:
+        path = folder / case["file"]
+        is_mask = "/masks/" in case["file"]
+        kind = "good" if case["good"] else "masks" if is_mask else "images and volumes"
+        found = {name: read(path, is_mask, case["good"]) for name, read in programs.items()}
+        for name, (what, _) in found.items():
+            counts.setdefault(kind, {}).setdefault(name, {}).setdefault(what, 0)
+            counts[kind][name][what] += 1
+        rows.append((kind, case, found))
+        print(case["name"], {name: what for name, (what, _) in found.items()}, flush=True)
+
+    packages = ["nnunetv2", "monai", "SimpleITK", "nibabel", "scikit-image", "tifffile", "imagecodecs", "itk", "pydicom", "pillow", "numpy"]
+    bad = [row for row in rows if row[0] != "good"]
+    both = [row for row in bad if all(row[2][name][0] != UNSUPPORTED for name in programs)]
+    common = {name: sum(row[2][name][0] == NAMED for row in both) for name in programs}
+    lines = [
+        "# Bad files, as other readers meet them",
+        "",
+        "Printed by `python benchmarks/robustness/readers.py target/release/segfit bad`; the script tells how the files are made and "
+        "read. " + ", ".join(f"{name} {version(name)}" for name in packages) + ".",
+        "",
+        f"{len(bad)} bad files. Of the {len(both)} whose endings all three read, "
+        + ", ".join(f"{name} names the file in {n}" for name, n in common.items())
+        + ".",
+        "",
+        *table(counts, programs, ["images and volumes", "masks"]),
+        "",
+        "Masks: many are readable and wrong only beside their image or beside the other masks, which readers are not asked about. "
+        "nnU-Net looks at sizes and labels in a step of its own (`--verify_dataset_integrity`).",
+        "",
+        "A file that a program reads without complaint is not always one that it should refuse: other programs may read kinds that "
+        "segfit does not (zstd, complex numbers), and NaN is a number to them. The rows say which these are.",
+        "",
+        f"The same readers on {len(rows) - len(bad)} good files, one of each format:",
+        "",
+        *table(counts, programs, ["good"]),
+        "",
+        "## Every file",
+        "",
+        "| file | what | segfit | nnU-Net | MONAI |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for _, case, found in bad:
+        cells = " | ".join(cell(*found[name]).replace(f"{folder}/", "") for name in programs)
+        lines.append(f"| {case['file'].split('/', 2)[2]} | {case['name']} | {cells} |")
+    args.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

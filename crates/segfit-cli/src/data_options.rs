@@ -128,6 +128,11 @@ pub fn size_in_range(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of which none would be nothing.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number from 1".into())
+}
+
 /// The samples of one split as the network sees them: resized, or at native size for patches.
 ///
 /// # Errors

@@ -5,9 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use segfit::Error;
-use segfit::files::read_json;
 use segfit::network::families::{self, Activation, Norm, Upsampling, build, family};
-use segfit::network::{NETWORK_FORMAT, Narrowing, NetworkSpec};
+use segfit::network::{Narrowing, NetworkSpec};
 
 use crate::shell::quoted;
 
@@ -164,9 +163,7 @@ impl NetworkSource {
         if let Some((name, Some(value))) = given.into_iter().find(|(_, value)| value.is_some()) {
             return Err(option(name, "nothing: the network file says it", value));
         }
-        let spec: NetworkSpec = read_json(Path::new(&self.network), NETWORK_FORMAT)?;
-        spec.validate()?;
-        Ok(spec)
+        Ok(NetworkSpec::read(Path::new(&self.network))?)
     }
 }
 

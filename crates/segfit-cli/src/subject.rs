@@ -52,6 +52,8 @@ fn fitting(path: &Path, dataset: &Dataset, input: &InputSpec, global: &Global) -
         "other images than the training split"
     } else if profile.sample.is_some() {
         "a sample of the images"
+    } else if profile.measures.is_empty() {
+        "no measures"
     } else if profile.version != env!("CARGO_PKG_VERSION") {
         "another version of segfit"
     } else {

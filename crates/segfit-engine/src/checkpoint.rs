@@ -152,7 +152,7 @@ fn collect(
         let name = format!("{prefix}{}", parameter.name);
         let wrong = |got: String| Error::Checkpoint {
             path: path.into(),
-            expected: format!("tensor {name} of shape {:?} in f32", parameter.shape),
+            expected: format!("tensor {name} of shape {:?} in f32, of finite numbers", parameter.shape),
             got,
         };
         let view = file.tensor(&name).map_err(|_| wrong("no such tensor".into()))?;
@@ -162,6 +162,9 @@ fn collect(
         let into = if parameter.kind.is_trained() { &mut trained } else { &mut running };
         for (value, four) in into[range.clone()].iter_mut().zip(view.data().as_chunks::<4>().0) {
             *value = f32::from_le_bytes(*four);
+        }
+        if let Some(value) = into[range.clone()].iter().find(|v| !v.is_finite()) {
+            return Err(wrong(format!("{value} in it")));
         }
     }
     Ok((trained, running))

@@ -65,7 +65,9 @@ impl Error {
             Self::Method(error) => error.hint(),
             Self::Import { hint, .. } => Some(hint.clone()),
             Self::Checkpoint { .. } => {
-                Some("resume with the same plan, data and seed, or train into a new folder".into())
+                Some("a file that is damaged must be copied again; a training goes on with the same plan, data and seed only: \
+                     give these, or train into a new folder"
+                    .into())
             }
             Self::Diverged { .. } => Some("train again with a smaller learning rate (in the recipe)".into()),
             Self::NoTrainingImages => Some("check split.csv: some images must be marked train".into()),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use segfit::files::{read_json, write_json};
-use segfit::network::{NETWORK_FORMAT, NetworkSpec};
+use segfit::files::write_json;
+use segfit::network::NetworkSpec;
 
 use crate::checkpoint::save_weights;
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ pub fn import_weights(path: &Path, network: &NetworkSpec) -> Result<ImportedWeig
 /// # Errors
 /// As there; an I/O error when the run's network cannot be read.
 pub fn import_for_run(run: &RunFolder, state: &Path) -> Result<ImportedWeights> {
-    let network: NetworkSpec = read_json(&run.path.join("network.json"), NETWORK_FORMAT)?;
+    let network = NetworkSpec::read(&run.path.join("network.json"))?;
     import_weights(state, &network)
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use segfit::data::{Axis, Dataset, LabelMap, Normalisation};
 use segfit::files::{read_json, write_json};
-use segfit::network::{NETWORK_FORMAT, NetworkSpec};
+use segfit::network::NetworkSpec;
 use segfit::recipe::Recipe;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,26 @@ impl RunInfo {
             "another network".into()
         };
         format!("a run with {what}")
+    }
+
+    /// What the network needs and what is there instead, where the two do not fit.
+    fn check(&self, network: &NetworkSpec) -> std::result::Result<(), (String, String)> {
+        let (channels, Normalisation { mean, std }) = (network.in_channels(), &self.normalisation);
+        if (mean.len(), std.len()) != (channels, channels) {
+            let got = format!("means of {} and deviations of {}", mean.len(), std.len());
+            return Err((format!("the normalisation of {channels} channel(s)"), got));
+        }
+        if let Some(v) = std.iter().find(|v| !(v.is_finite() && **v > 0.0)) {
+            return Err(("deviations above 0".into(), v.to_string()));
+        }
+        if let Some(v) = mean.iter().find(|v| !v.is_finite()) {
+            return Err(("finite means".into(), v.to_string()));
+        }
+        if self.label_map.classes() != network.classes {
+            let got = format!("labels of {}", self.label_map.classes());
+            return Err((format!("a map of labels for the network's {} classes", network.classes), got));
+        }
+        Ok(())
     }
 }
 
@@ -131,9 +151,15 @@ impl RunFolder {
     /// # Errors
     /// When a file is missing or damaged.
     pub fn open(path: &Path) -> Result<Self> {
-        let info = read_json(&path.join("run.json"), RUN_FORMAT)?;
-        let network: NetworkSpec = read_json(&path.join("network.json"), NETWORK_FORMAT)?;
-        network.validate()?;
+        let file = path.join("run.json");
+        let info: RunInfo = read_json(&file, RUN_FORMAT)?;
+        let network = NetworkSpec::read(&path.join("network.json"))?;
+        info.check(&network).map_err(|(expected, got)| segfit::Error::Content {
+            path: file,
+            expected,
+            got,
+            hint: "run.json and network.json must be those of one training: copy the run's folder again".into(),
+        })?;
         Ok(Self { path: path.into(), info, network: network.without_auxiliary() })
     }
 

@@ -129,11 +129,18 @@ impl Error {
                     Some("free some space or write to another disk; nothing was left half-written".into())
                 }
                 std::io::ErrorKind::NotFound => Some("check the spelling of the path".into()),
-                _ => None,
+                std::io::ErrorKind::NotADirectory => Some("a part of the path is a file and no folder".into()),
+                _ => Some("this is the operating system's reason: check the path and what lies there".into()),
             },
-            Self::Decode { .. } => {
-                Some("the file may be truncated or damaged: open it in a viewer, replace it or remove the pair".into())
+            Self::Path { .. } => Some("check the spelling of the path".into()),
+            Self::Decode { format, .. } if format == "ONNX" => {
+                Some("the file may be cut short or of another kind: copy it again, or export the network again".into())
             }
+            Self::Decode { .. } => Some(
+                "the file may be cut short, damaged or of a kind that is not read: open it in a viewer, save it again, or \
+                 remove it"
+                    .into(),
+            ),
             Self::Json { .. } => {
                 Some("the file was edited or was written by another version: write it again with segfit".into())
             }

@@ -1,6 +1,10 @@
 //! How a network is trained, as data: the same file drives calibration, training and prediction.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// How an image becomes the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +22,19 @@ pub struct InputSpec {
     /// Whole frames or patches.
     pub mode: InputMode,
     /// Rows and columns that the network is trained on, in pixels.
+    #[serde(deserialize_with = "input_size")]
     pub size: usize,
+}
+
+/// Largest input, in pixels along a side: what a file claims is not made beyond it.
+const MOST_PIXELS: usize = 4096;
+
+fn input_size<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<usize, D::Error> {
+    let size = usize::deserialize(from)?;
+    if (1..=MOST_PIXELS).contains(&size) {
+        return Ok(size);
+    }
+    Err(serde::de::Error::custom(format!("an input of {size} pixels along a side; 1 to {MOST_PIXELS} are possible")))
 }
 
 /// Which losses are summed.
@@ -91,6 +107,34 @@ pub struct Recipe {
 pub const RECIPE_FORMAT: &str = "segfit-recipe/1";
 
 impl Recipe {
+    /// Reads a recipe file.
+    ///
+    /// # Errors
+    /// As [`crate::files::read_json`]; [`Error::Json`] for a number with which nothing can be trained.
+    pub fn read(path: &Path) -> Result<Self> {
+        let recipe: Self = crate::files::read_json(path, RECIPE_FORMAT)?;
+        let bad = |reason| Error::Json { path: path.into(), expected: RECIPE_FORMAT.into(), reason };
+        recipe.check().map_err(bad)?;
+        Ok(recipe)
+    }
+
+    /// The first number with which nothing can be trained.
+    fn check(&self) -> std::result::Result<(), String> {
+        let is = |name: &str, fits: bool, expected: &str, got: String| {
+            if fits { Ok(()) } else { Err(format!("{name} is {got}, expected {expected}")) }
+        };
+        let positive = |v: f32| v.is_finite() && v > 0.0;
+        is("steps", self.steps > 0, "at least 1", self.steps.to_string())?;
+        is("batch", self.batch > 0, "at least 1", self.batch.to_string())?;
+        is("learning_rate", positive(self.learning_rate), "a number above 0", self.learning_rate.to_string())?;
+        let most = self.max_learning_rate;
+        is("max_learning_rate", positive(most), "a number above 0", most.to_string())?;
+        is("warmup", (0.0..=1.0).contains(&self.warmup), "a share from 0 to 1", self.warmup.to_string())?;
+        is("ema", (0.0..1.0).contains(&self.ema), "a decay from 0 to below 1", self.ema.to_string())?;
+        let decay = self.weight_decay;
+        is("weight_decay", decay.is_finite() && decay >= 0.0, "0 or a number above it", decay.to_string())
+    }
+
     /// The provisional recipe `r0` that the first calibration uses.
     #[must_use]
     pub fn r0(input: InputSpec) -> Self {
@@ -165,4 +209,20 @@ impl Recipe {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(x: &f32) -> bool {
     *x == 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_recipes_can_be_trained_with_and_spoiled_ones_say_what_is_wrong() {
+        let input = InputSpec { mode: InputMode::Resize, size: 128 };
+        assert_eq!((Recipe::r0(input).check(), Recipe::r1(input).check()), (Ok(()), Ok(())));
+        let reason = |recipe: Recipe| recipe.check().unwrap_err();
+        assert!(reason(Recipe { steps: 0, ..Recipe::r1(input) }).contains("steps is 0"));
+        assert!(reason(Recipe { learning_rate: f32::INFINITY, ..Recipe::r1(input) }).contains("learning_rate is inf"));
+        let input: serde_json::Result<InputSpec> = serde_json::from_str("{\"mode\": \"resize\", \"size\": 0}");
+        assert!(input.unwrap_err().to_string().contains("0 pixels"));
+    }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use segfit::cost::latency::{Conditions, LatencyError, timed_steps};
-use segfit::files::{read_json, write_atomically};
+use segfit::files::write_atomically;
+use segfit::network::NetworkSpec;
 use segfit::network::families::{self, build};
 use segfit::network::schedule::{Mode, Schedule};
-use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::random::Stream;
 use segfit::recipe::LossKind;
 use segfit_engine::backend::{Backend, CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
@@ -58,7 +58,7 @@ pub struct Args {
     #[command(flatten)]
     precision: PrecisionOptions,
     /// How long to measure [default: 2, with --table 30]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = duration)]
     seconds: Option<f64>,
     /// Also time every step as it is executed: layers that are fused are one step. Each step's least time is given
     #[arg(long)]
@@ -158,6 +158,11 @@ fn measure_table(args: &Args, path: &Path, global: &Global) -> Result<()> {
     global.print(&summary, &text)
 }
 
+/// A time in seconds that can be waited for.
+fn duration(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|s| (0.0..=1e6).contains(s)).ok_or_else(|| "expected a number of seconds from 0".into())
+}
+
 /// The network that is asked for, with this depth if it is of a family.
 fn network(args: &Args, depth: usize) -> Result<NetworkSpec> {
     let Some(path) = &args.network_file else {
@@ -165,9 +170,7 @@ fn network(args: &Args, depth: usize) -> Result<NetworkSpec> {
         let options = families::Options { in_channels, classes, base_width, depth, ..families::Options::default() };
         return Ok(build(&args.network, &options)?);
     };
-    let spec: NetworkSpec = read_json(path, NETWORK_FORMAT)?;
-    spec.validate()?;
-    Ok(spec)
+    Ok(NetworkSpec::read(path)?)
 }
 
 /// One network.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use segfit::predict::{CheckOptions, Choices, Manifest, Mapping, Record, check_with, collect};
 
 use crate::context::Global;
@@ -176,7 +176,8 @@ impl Source {
 
 fn fit(args: &FitArgs, global: &Global) -> Result<()> {
     let records = args.source.records(&args.add, global)?;
-    let mut mapping = Mapping::fit_with(&records, args.with_variants)?;
+    let from = || args.source.paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+    let mut mapping = Mapping::fit_with(&records, args.with_variants).with_context(|| format!("fitting {}", from()))?;
     if let Some(note) = &args.note {
         mapping = mapping.with_note(note);
     }

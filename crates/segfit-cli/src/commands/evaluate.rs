@@ -77,9 +77,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let options = Options { axis: options.axis.or(info.axis), is_lazy: true, ..options };
     let dataset = Dataset::open(&options)?;
     announce(&dataset, global);
-    if dataset.classes != network.classes {
-        bail!("{} has {} classes, the network {}", dataset.name, dataset.classes, network.classes);
-    }
+    check_fit(&run, &dataset)?;
     let backend = CpuBackend::detect();
     let mut segmenter = Segmenter::new(&backend, network, weights, info.normalisation.clone(), info.recipe.input)
         .with_loss(info.recipe.loss)
@@ -92,6 +90,26 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let table = args.run.join(args.precision.file("per_image", "csv"));
     write_atomically(&table, per_image_csv(&metrics)?.as_bytes())?;
     global.print(&metrics, &summary(&metrics))
+}
+
+/// Fails where the images or masks are not of the kind that the run was trained on.
+fn check_fit(run: &RunFolder, dataset: &Dataset) -> Result<()> {
+    let (wanted, found) = ((run.network.in_channels(), run.network.classes), (dataset.channels, dataset.classes));
+    if wanted == found {
+        return Ok(());
+    }
+    bail!(segfit::Error::Dataset {
+        path: dataset.root.clone(),
+        reason: format!(
+            "{} is for images of {} channel(s) and {} classes, the data set has {} and {}",
+            run.path.display(),
+            wanted.0,
+            wanted.1,
+            found.0,
+            found.1
+        ),
+        hint: "evaluate on images and masks like those of the training".into(),
+    })
 }
 
 /// Training images for int8, none for other precisions.

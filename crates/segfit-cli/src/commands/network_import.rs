@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use segfit::files::{read_json, write_atomically, write_json};
-use segfit::network::{GroupKind, NETWORK_FORMAT, NetworkSpec};
+use segfit::files::{write_atomically, write_json};
+use segfit::network::{GroupKind, NetworkSpec};
 use segfit::onnx::{self, ExportOptions, ImportOptions, Imported, Tensor};
 use segfit_engine::checkpoint::{load_weights, save_weights};
 use segfit_engine::state::{ParameterLayout, Weights};
@@ -129,8 +129,7 @@ fn by_name(spec: &NetworkSpec, weights: &Weights) -> Result<Vec<Tensor>> {
 }
 
 pub fn export(options: &Export, global: &Global) -> Result<()> {
-    let spec: NetworkSpec = read_json(&options.network, NETWORK_FORMAT)?;
-    spec.validate()?;
+    let spec = NetworkSpec::read(&options.network)?;
     let weights = by_name(&spec, &load_weights(&options.weights, &spec)?)?;
     let bytes = onnx::export(&spec, &weights, &ExportOptions { softmax: options.softmax, ..Default::default() })?;
     write_atomically(&options.out, &bytes)?;

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use segfit::complexity::ComplexityProfile;
 use segfit::data::Dataset;
-use segfit::files::read_json;
-use segfit::network::{NETWORK_FORMAT, NetworkSpec};
+use segfit::network::NetworkSpec;
 use segfit::plan::{
     Bound, Budgets, Freedom, Ladder, Objective, Plan, Precision, Request, Space, compare, parse_bytes, parse_count,
     parse_milliseconds, parse_share,
@@ -350,8 +349,7 @@ fn space(args: &Args, dataset: &Dataset) -> Result<Space> {
         let expected = "nothing: the network file says it".into();
         bail!(segfit::Error::Option { what: what.into(), expected, got: got.to_string() });
     }
-    let full: NetworkSpec = read_json(path, NETWORK_FORMAT)?;
-    full.validate().with_context(|| path.display().to_string())?;
+    let full = NetworkSpec::read(path)?;
     if (full.in_channels(), full.classes) != (dataset.channels, dataset.classes) {
         bail!(segfit::Error::Content {
             path: path.into(),

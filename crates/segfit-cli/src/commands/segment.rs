@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
     /// Largest piece of an image that is run at once, in pixels; larger images are cut into overlapping tiles
-    #[arg(long, value_name = "PIXELS", default_value_t = DEFAULT_TILE)]
+    #[arg(long, value_name = "PIXELS", default_value_t = DEFAULT_TILE, value_parser = tile_in_range)]
     tile: usize,
     #[command(flatten)]
     slices: SliceOptions,
@@ -68,6 +68,11 @@ pub struct Args {
     /// With --precision int8: images to calibrate on, best those of the training; else up to 16 of IMAGES are used
     #[arg(long, value_name = "DIR")]
     calibrate: Option<PathBuf>,
+}
+
+/// A tile that a network accepts.
+fn tile_in_range(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n >= 16).ok_or_else(|| "expected a whole number from 16".into())
 }
 
 #[derive(Serialize)]
@@ -156,12 +161,6 @@ fn segment_all(
     segments: &mut dyn Segments,
 ) -> Result<()> {
     let names = output_names(files, &args.out)?;
-    let overlays = args.out.join("overlay");
-    let folders =
-        [(true, args.out.clone()), (!args.no_overlay, overlays), (args.probabilities, args.out.join("probabilities"))];
-    for (_, folder) in folders.iter().filter(|(wanted, _)| *wanted) {
-        make_folder(folder)?;
-    }
     let bar = global.bar(files.len(), "segment");
     let mut done = Vec::new();
     for (file, name) in files.iter().zip(&names) {
@@ -202,15 +201,17 @@ fn segment_file(
         let name = image_file.slice_name(name, index);
         if let Some(values) = values {
             let shape = [values.channels, values.height, values.width];
-            let to = args.out.join("probabilities").join(format!("{name}.npy"));
+            let folder = args.out.join("probabilities");
+            make_folder(&folder)?;
+            let to = folder.join(format!("{name}.npy"));
             write_atomically(&to, &npy::floats(&shape, &values.data))?;
         }
         if !args.no_overlay {
-            let overlay = contour_overlay(&image, None, &mask);
-            write_image_png(&args.out.join("overlay").join(format!("{name}.png")), &overlay)?;
+            write_overlay(args, &name, &contour_overlay(&image, None, &mask))?;
         }
         masks.push(mask);
     }
+    make_folder(&args.out)?;
     let to = if image_file.is_stack() {
         write_masks(&args.out, name, &image_file, &masks, labels)?
     } else {
@@ -218,6 +219,13 @@ fn segment_file(
     };
     let foreground = masks.iter().map(Mask::foreground_fraction).sum::<f64>() / masks.len() as f64;
     Ok(Done { image: file.into(), mask: to, slices: masks.len(), foreground })
+}
+
+/// Folders are made when there is something to put into them: an image that cannot be read leaves no empty one behind.
+fn write_overlay(args: &Args, name: &str, overlay: &Image) -> Result<()> {
+    let folder = args.out.join("overlay");
+    make_folder(&folder)?;
+    Ok(write_image_png(&folder.join(format!("{name}.png")), overlay)?)
 }
 
 /// A picture that is too large to be held: its mask becomes a TIFF file as it is found, the overlay is a small one.
@@ -240,6 +248,7 @@ fn segment_large(
     image.notes().for_each(|note| global.note(&format!("warning: {}: {note}", file.display())));
     let mut small = Reduced::new((height, width));
     let mut foreground = 0;
+    make_folder(&args.out)?;
     let to = write_mask_rows::<anyhow::Error>(&args.out.join(name), (height, width), labels, &mut |push| {
         segments.banded(&mut image, &mut |mask| {
             check_interrupt()?;
@@ -251,8 +260,7 @@ fn segment_large(
     .with_context(|| format!("segmenting {}", file.display()))?;
     if !args.no_overlay {
         let reduced = image.resized(small.mask.height, small.mask.width)?;
-        let overlay = contour_overlay(&reduced, None, &small.mask);
-        write_image_png(&args.out.join("overlay").join(format!("{name}.png")), &overlay)?;
+        write_overlay(args, name, &contour_overlay(&reduced, None, &small.mask))?;
     }
     let foreground = foreground as f64 / (height * width) as f64;
     Ok(Done { image: file.into(), mask: to, slices: 1, foreground })

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use segfit::data::Dataset;
 use segfit::evaluate::Evaluation;
 use segfit::files::{read_json, write_atomically, write_json};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
 use segfit::plan::{PLAN_FORMAT, Plan};
-use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
+use segfit::recipe::{InputMode, InputSpec, Recipe};
 use segfit::survey::{SurveyOptions, survey};
 use segfit_engine::backend::Backend as _;
 use segfit_engine::cpu::CpuBackend;
@@ -23,7 +23,7 @@ use super::evaluate::summary;
 use super::report::{Seen, write_run_report};
 use crate::claim::Claim;
 use crate::context::Global;
-use crate::data_options::{DataOptions, size_in_range};
+use crate::data_options::{DataOptions, at_least_one, size_in_range};
 use crate::interrupt;
 use crate::lineage_options::LineageOptions;
 use crate::new_folder::io;
@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Optimiser steps, instead of the recipe's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     steps: Option<usize>,
     /// Stop early when the validation Dice has not risen for N of the 20 reports
     #[arg(long, value_name = "N")]
@@ -91,6 +91,7 @@ struct Report {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let (network, input) = read_network(&args.plan)?;
     let recipe = recipe(args, input)?;
+    check_size(&network, recipe.input.size, args)?;
     if args.resume && !checkpoint_path(&args.out).exists() {
         bail!("{} holds no checkpoint to resume from; leave out --resume to begin", args.out.display());
     }
@@ -189,23 +190,24 @@ fn described(lineage: &LineageRecord) -> String {
 /// # Errors
 /// When the file is neither, or its network does not fit together.
 pub fn read_network(path: &Path) -> Result<(NetworkSpec, Option<InputSpec>)> {
-    let (spec, input): (NetworkSpec, _) = match read_json::<Plan>(path, PLAN_FORMAT) {
-        Ok(plan) => (plan.spec, plan.input),
-        Err(plan_error) => {
-            let spec = read_json(path, NETWORK_FORMAT)
-                .map_err(|_| plan_error)
-                .with_context(|| format!("{} is neither a plan nor a network", path.display()))?;
-            (spec, None)
-        }
-    };
-    spec.validate()?;
-    Ok((spec, input))
+    let expected = || format!("{PLAN_FORMAT} or {NETWORK_FORMAT}");
+    let bad =
+        |e: serde_json::Error| segfit::Error::Json { path: path.into(), expected: expected(), reason: e.to_string() };
+    let text = std::fs::read(path).map_err(|source| segfit::Error::Io { path: path.into(), source })?;
+    let value: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
+    // What calls itself a plan is one, of whatever version; everything else should be a network.
+    if !value["format"].as_str().is_some_and(|format| format.starts_with("segfit-plan/")) {
+        return Ok((NetworkSpec::read(path)?, None));
+    }
+    let plan: Plan = read_json(path, PLAN_FORMAT)?;
+    plan.spec.validate_file(path)?;
+    Ok((plan.spec, plan.input))
 }
 
 /// The recipe; its input is that of the recipe file, or else the plan's, unless the options say otherwise.
 fn recipe(args: &Args, planned: Option<InputSpec>) -> Result<Recipe> {
     let mut recipe: Recipe = match &args.recipe {
-        Some(path) => read_json(path, RECIPE_FORMAT)?,
+        Some(path) => Recipe::read(path)?,
         None => Recipe::r1(planned.unwrap_or(InputSpec { mode: InputMode::Resize, size: 128 })),
     };
     recipe.input.size = args.size.unwrap_or(recipe.input.size);
@@ -219,13 +221,31 @@ fn recipe(args: &Args, planned: Option<InputSpec>) -> Result<Recipe> {
     Ok(recipe)
 }
 
+/// The input must be divisible as often as the network halves it.
+fn check_size(network: &NetworkSpec, size: usize, args: &Args) -> Result<()> {
+    let multiple = network.input_multiple();
+    if size.is_multiple_of(multiple) {
+        return Ok(());
+    }
+    let from = match (args.size, &args.recipe) {
+        (Some(_), _) => "--size".into(),
+        (None, Some(recipe)) => recipe.display().to_string(),
+        (None, None) => args.plan.display().to_string(),
+    };
+    bail!(segfit::Error::Option {
+        what: format!("{from}: rows and columns of the network's input"),
+        expected: format!("a multiple of {multiple}"),
+        got: size.to_string(),
+    })
+}
+
 /// Images and network must agree before anything is written.
 fn check_fit(network: &NetworkSpec, channels: usize, classes: usize, plan: &Path) -> Result<()> {
     if (network.in_channels(), network.classes) == (channels, classes) {
         return Ok(());
     }
     bail!(
-        "{} is for images of {} channel(s) and {} classes, the data set has {channels} and {classes}",
+        "{} is for images of {} channel(s) and {} classes, the data set has {channels} and {classes}; plan a network for it",
         plan.display(),
         network.in_channels(),
         network.classes

@@ -9,7 +9,7 @@ use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions, Tag};
 use dicom_pixeldata::PixelDecoder as _;
 
 use super::dicom_palette::Palette;
-use super::dicom_pixels::{Stored, jpeg_2000_frames, whole_numbers};
+use super::dicom_pixels::{Stored, check_runs, jpeg_2000_frames, whole_numbers};
 pub(crate) use super::dicom_segments::{decode_like, is_segmentation};
 use super::raster::{Note, Samples, Values};
 use super::read::{check_size, decode_error, open_file};
@@ -54,6 +54,9 @@ const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 
 /// Hounsfield units that become 0 and 1: air at -1000 and dense bone lie between.
 const HOUNSFIELD: Values = Values::Range { low: -1024.0, high: 3071.0 };
+
+/// Pixels packed as runs.
+const RLE: &str = "1.2.840.10008.1.2.5";
 
 /// Files of a series.
 const MAX_FILES: usize = 10_000;
@@ -201,7 +204,10 @@ impl Head {
         let bits = number(object, BITS_STORED).map_or(allocated, |n| n as usize).clamp(1, allocated);
         let high_bit = number(object, HIGH_BIT).map_or(bits - 1, |n| n as usize);
         let signed = number(object, PIXEL_REPRESENTATION) == Some(1.0);
-        let frames = number(object, FRAMES).map_or(1, |n| n.max(1.0) as usize);
+        let frames = match number(object, FRAMES) {
+            Some(n) if n < 1.0 => return Err(refuse(format!("it claims {n} frames"))),
+            n => n.map_or(1, |n| n as usize),
+        };
         let stored = Stored { channels, allocated, bits, high_bit, signed };
         let pixel = of_frames(object, PIXEL_SPACING).or_else(|| numbers(object, IMAGER_PIXEL_SPACING));
         let pixel_mm = pixel.and_then(|v| match v[..] {
@@ -254,6 +260,12 @@ impl Head {
         if self.palette.is_some() { 3 } else { self.stored.channels }
     }
 
+    /// Fails where there are no pixels, or more than are decoded of one file.
+    fn check_voxels(&self, path: &Path, slices: usize) -> Result<()> {
+        let sides = [self.columns, self.rows, slices, self.channels()];
+        check_voxels(&sides, self.sample_bytes()).map(drop).map_err(decode_error(path, "DICOM"))
+    }
+
     /// Bytes of a decoded sample.
     fn sample_bytes(&self) -> usize {
         if let Some(palette) = &self.palette {
@@ -298,18 +310,30 @@ impl Head {
                 self.stored.channels
             )));
         }
+        if object.get(PIXEL_DATA).is_none() {
+            return Err(Error::Content {
+                path: path.into(),
+                expected: "pixels".into(),
+                got: "a DICOM file without any, such as a report".into(),
+                hint: "remove it from the images".into(),
+            });
+        }
         let mut stored = self.stored;
         let is_2000 = matches!(&self.syntax[..], "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91");
         let (bytes, is_rgb, is_planar) = if is_2000 {
-            let element = object.element_opt(PIXEL_DATA).ok().flatten();
-            let value = element.map(|e| e.value());
-            let fragments = value.and_then(|v| v.fragments()).ok_or_else(|| refuse("it holds no pixels".into()))?;
+            let fragments = fragments_of(object);
+            if fragments.is_empty() {
+                return Err(refuse("it holds no pixels".into()));
+            }
             let (bytes, bits) =
                 jpeg_2000_frames(fragments, self.frames, (self.rows, self.columns), &stored).map_err(refuse)?;
             // The pixels' own precision counts where the header says another one.
             (stored.bits, stored.high_bit) = (bits, bits - 1);
             (bytes, true, false)
         } else {
+            if self.syntax == RLE {
+                check_runs(fragments_of(object), self.rows * self.columns).map_err(refuse)?;
+            }
             let decoded = object
                 .decode_pixel_data()
                 .map_err(|_| unknown(&format!("pixels in {} that cannot be decoded", syntax_name(&self.syntax))))?;
@@ -344,6 +368,11 @@ impl Head {
             }
         })
     }
+}
+
+/// The parts of compressed pixels.
+fn fragments_of(object: &InMemDicomObject) -> &[Vec<u8>] {
+    object.get(PIXEL_DATA).and_then(|e| e.value().fragments()).unwrap_or_default()
 }
 
 /// The words of the standard; anything else is not repeated.
@@ -393,6 +422,7 @@ pub(crate) fn outline(path: &Path) -> Result<Outline> {
     let head = &series.heads[0].1;
     let frames = if series.heads.len() > 1 { series.heads.len() } else { head.frames };
     let shape = [frames, head.rows, head.columns];
+    head.check_voxels(path, frames)?;
     let bytes = shape.iter().fold(4 * head.channels(), |n, &side| n.saturating_mul(side));
     let channels = head.channels();
     let spacing_mm = series.spacing_mm();
@@ -405,8 +435,7 @@ pub(crate) fn decode(path: &Path) -> Result<Volume> {
     let (_, head) = &series.heads[0];
     let mut samples: Option<Samples> = None;
     let n = series.heads.len() * head.frames;
-    check_voxels(&[head.columns, head.rows, n, head.channels()], head.sample_bytes())
-        .map_err(decode_error(path, "DICOM"))?;
+    head.check_voxels(path, n)?;
     let is_plain = series.heads.iter().all(|(_, h)| h.is_plain() || h.palette.is_some());
     for (file, head) in &series.heads {
         let object = dicom_object::open_file(file).map_err(|e| unreadable(file, &e))?;

@@ -87,6 +87,41 @@ pub(crate) fn jpeg_2000_frames(
     Ok((out, bits))
 }
 
+/// Fails where a fragment of runs (PS3.5, annex G) is not what the decoder takes for granted: segments that lie in it one after the
+/// other and hold all `pixels`.
+pub(crate) fn check_runs(fragments: &[Vec<u8>], pixels: usize) -> Result<(), String> {
+    let damaged = || "its runs (RLE) are damaged or cut short".to_string();
+    for fragment in fragments {
+        let word =
+            |i: usize| fragment.get(4 * i..4 * i + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
+        let n = word(0).filter(|n| (1..=15).contains(n)).ok_or_else(damaged)?;
+        for i in 1..=n {
+            let end = if i < n { word(i + 1) } else { Some(fragment.len()) };
+            let range = word(i).zip(end).map(|(from, to)| from..to).ok_or_else(damaged)?;
+            let segment = fragment.get(range).ok_or_else(damaged)?;
+            if unpacked(segment) < pixels {
+                return Err(damaged());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that a segment of PackBits runs gives.
+fn unpacked(segment: &[u8]) -> usize {
+    let (mut at, mut n) = (0, 0);
+    while let Some(&header) = segment.get(at) {
+        let literal = usize::from(header) + 1;
+        (at, n) = match header {
+            0..128 => (at + 1 + literal, n + literal.min(segment.len() - at - 1)),
+            128 => (at + 1, n),
+            _ if at + 1 < segment.len() => (at + 2, n + 257 - usize::from(header)),
+            _ => (at + 1, n),
+        };
+    }
+    n
+}
+
 /// Whether the first component of a codestream is signed: the highest bit of Ssiz (ISO/IEC 15444-1, A.5.1).
 fn is_signed(stream: &[u8]) -> bool {
     let siz = stream.windows(4).position(|w| w == [0xff, 0x4f, 0xff, 0x51]);
@@ -96,6 +131,20 @@ fn is_signed(stream: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_that_are_cut_short_or_lie_elsewhere_are_refused() {
+        let mut fragment = vec![0; 64];
+        (fragment[0], fragment[4]) = (1, 64);
+        fragment.extend([3, 1, 2, 3, 4, 254, 9, 128]);
+        assert_eq!(unpacked(&fragment[64..]), 7, "four as they are, three equal ones, nothing");
+        assert_eq!(check_runs(&[fragment.clone()], 7), Ok(()));
+        assert!(check_runs(&[fragment.clone()], 8).is_err(), "too few");
+        fragment[4] = 200;
+        assert!(check_runs(&[fragment.clone()], 7).is_err(), "behind the end");
+        fragment[0] = 99;
+        assert!(check_runs(&[fragment, vec![1]], 7).is_err(), "too many segments");
+    }
 
     #[test]
     fn only_the_bits_that_count_are_read() {

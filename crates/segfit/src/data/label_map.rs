@@ -233,7 +233,10 @@ fn entry(value: u32, class: u8) -> LabelEntry {
 /// Why these labels cannot be classes, or are hardly meant so.
 fn instance_like(values: &[u32], masks: &[MaskSummary]) -> Option<String> {
     if values.len() > 255 {
-        return Some(format!("its masks hold {} different labels; at most 255 classes are possible", values.len()));
+        let n = values.len();
+        let most = masks.iter().max_by_key(|m| m.counts.len());
+        let alone = most.map(|m| format!(" ({} alone holds {})", m.path.display(), m.counts.len())).unwrap_or_default();
+        return Some(format!("its masks hold {n} different labels{alone}; at most 255 classes are possible"));
     }
     counted(values, masks, 8).then(|| {
         let last = values.last().copied().unwrap_or(0);

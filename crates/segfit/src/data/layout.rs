@@ -130,7 +130,8 @@ pub(crate) fn files(folder: &Path) -> Result<Files> {
     for path in paths {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        let is_series = path.is_dir() && dicom::files_of_series(&path) > 0;
+        // Whether they are one series is judged when they are read: a folder of several must not be passed over.
+        let is_series = path.is_dir() && dicom::files_of(&path).is_ok_and(|files| !files.is_empty());
         let is_zarr = path.is_dir() && zarr::is_zarr(&path);
         if path.is_dir() && !is_series && !is_zarr || name.starts_with('.') || name.eq_ignore_ascii_case("thumbs.db") {
             continue;
@@ -176,14 +177,27 @@ fn without_suffix(stem: &str) -> Option<&str> {
     })
 }
 
+/// What lies there instead of the mask of an image: a file that is nearly called so, or none.
+fn near(stem: &str, masks: &BTreeMap<String, Vec<PathBuf>>, passed_over: &[String]) -> String {
+    let same = |name: &str| {
+        name.eq_ignore_ascii_case(stem) || without_suffix(name).is_some_and(|s| s.eq_ignore_ascii_case(stem))
+    };
+    let other_case = masks.iter().find(|(name, _)| *name != stem && same(name)).map(|(_, paths)| &paths[0]);
+    if let Some(path) = other_case {
+        return format!("{}, whose name differs in upper and lower case", path.display());
+    }
+    let other_kind = passed_over.iter().find(|name| same(&super::split::stem(name)));
+    other_kind.map_or_else(|| "none".into(), |name| format!("{name}, a file that is not read"))
+}
+
 /// Pairs the files of two folders, which may be one and the same, by stem.
 fn pair(images: &Path, masks: Option<&Path>, options: &Options) -> Result<Listing> {
     let mut listing = Listing::default();
     let image_files = files(images)?;
     let same = masks == Some(images);
-    let mask_files = match masks {
-        Some(folder) => files(folder)?.images,
-        None if options.masks_optional => BTreeMap::new(),
+    let Files { images: mask_files, skipped: passed_over } = match masks {
+        Some(folder) => files(folder)?,
+        None if options.masks_optional => Files { images: BTreeMap::new(), skipped: Vec::new() },
         None => {
             return Err(Error::Dataset {
                 path: options.root.clone(),
@@ -212,7 +226,7 @@ fn pair(images: &Path, masks: Option<&Path>, options: &Options) -> Result<Listin
             return Err(Error::Content {
                 path: image,
                 expected: format!("a mask named {stem}.* or {stem}_mask.* in {}", folder.display()),
-                got: "none".into(),
+                got: near(stem, &mask_files, &passed_over),
                 hint: "add the mask (all zero if there is nothing to mark) or remove the image".into(),
             });
         }
@@ -228,7 +242,7 @@ fn pair(images: &Path, masks: Option<&Path>, options: &Options) -> Result<Listin
     if listing.items.is_empty() {
         return Err(Error::Dataset {
             path: images.into(),
-            reason: format!("it holds not {READ_FORMATS} file"),
+            reason: format!("it holds no {} file", READ_FORMATS.trim_start_matches("a ")),
             hint: format!("it holds {}; convert the images or name another folder with --images", contents(images)),
         });
     }

@@ -16,6 +16,7 @@ mod dicom_pixels;
 mod dicom_segments;
 mod expand;
 mod fingerprint;
+mod foreign;
 mod header;
 mod image;
 mod image_file;

@@ -47,6 +47,16 @@ pub(crate) fn unzip(bytes: &[u8], limit: usize) -> Reason<Vec<u8>> {
     Ok(out)
 }
 
+/// The first `limit` bytes of what a gzip file holds; what follows is read, too, since the checksum lies at the end.
+fn unzip_whole(bytes: &[u8], limit: usize) -> Reason<Vec<u8>> {
+    let bad = |e: std::io::Error| format!("gzip: {e}");
+    let mut out = Vec::new();
+    let mut reader = MultiGzDecoder::new(bytes);
+    reader.by_ref().take(limit as u64).read_to_end(&mut out).map_err(bad)?;
+    std::io::copy(&mut reader.take(MAX_DECODED_BYTES as u64), &mut std::io::sink()).map_err(bad)?;
+    Ok(out)
+}
+
 /// A header, as far as it is needed.
 #[derive(Debug)]
 struct Header {
@@ -79,6 +89,7 @@ pub(crate) struct Outline {
 pub(crate) fn outline(bytes: &[u8]) -> Reason<Outline> {
     let head = if is_gzip(bytes) { unzip(bytes, VERSION_2)? } else { bytes[..bytes.len().min(VERSION_2)].to_vec() };
     let h = Header::parse(&head)?;
+    h.end()?;
     let (shape, times) = h.shape();
     Ok(Outline {
         shape,
@@ -100,7 +111,7 @@ pub(crate) fn decode_nifti(bytes: &[u8]) -> Reason<Volume> {
     let unzipped;
     let bytes = if gzipped {
         let h = Header::parse(&unzip(bytes, VERSION_2)?)?;
-        unzipped = unzip(bytes, h.end()?)?;
+        unzipped = unzip_whole(bytes, h.end()?)?;
         &unzipped
     } else {
         bytes

@@ -16,14 +16,19 @@ const READ_ENDINGS: [&str; 10] = [".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif
 
 pub(crate) fn list(root: &Path, options: &Options) -> Result<Listing> {
     let path = root.join("dataset.json");
-    let bad = |reason: String| Error::Json {
+    let bad = |got: String| Error::Content {
         path: path.clone(),
-        expected: "nnU-Net's dataset.json with file_ending and labels".into(),
-        reason,
+        expected: "nnU-Net's description of the data set, with file_ending and labels".into(),
+        got,
+        hint: "correct it as nnU-Net's documentation/dataset_format.md tells".into(),
     };
     let text = std::fs::read(&path).map_err(Error::io(&path))?;
-    let json: Value = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
-    let ending = json.get("file_ending").and_then(Value::as_str).unwrap_or(".nii.gz");
+    let json: Value = serde_json::from_slice(&text).map_err(|e| bad(format!("no JSON: {e}")))?;
+    let ending = match json.get("file_ending") {
+        None => ".nii.gz",
+        Some(Value::String(ending)) => ending,
+        Some(other) => return Err(bad(format!("the file_ending {other}"))),
+    };
     if !READ_ENDINGS.contains(&ending.to_ascii_lowercase().as_str()) {
         return Err(Error::Content {
             path: path.clone(),
@@ -32,7 +37,7 @@ pub(crate) fn list(root: &Path, options: &Options) -> Result<Listing> {
             hint: "convert the files to NIfTI or TIFF".into(),
         });
     }
-    let labels = labels(json.get("labels").ok_or_else(|| bad("it has no \"labels\"".into()))?).map_err(bad)?;
+    let labels = labels(json.get("labels").ok_or_else(|| bad("no \"labels\"".into()))?).map_err(bad)?;
     let mut listing = Listing { declared: Some(labels), split_folder: root.into(), ..Listing::default() };
     let test_masks = root.join("labelsTs");
     let test_images = root.join("imagesTs");
@@ -104,7 +109,7 @@ fn cases(images: &Path, masks: &Path, ending: &str, split: Option<Split>, option
 
 /// Labels as `{"name": value}` (version 2) or `{"value": "name"}` (version 1), in ascending order.
 fn labels(json: &Value) -> std::result::Result<Vec<LabelEntry>, String> {
-    let object = json.as_object().ok_or("\"labels\" is not an object")?;
+    let object = json.as_object().ok_or("\"labels\" that are not an object")?;
     let mut named: BTreeMap<u32, String> = BTreeMap::new();
     for (key, value) in object {
         let (name, number) = match (value, key.parse::<u32>()) {
@@ -123,7 +128,10 @@ fn labels(json: &Value) -> std::result::Result<Vec<LabelEntry>, String> {
         }
     }
     if named.len() > 255 || named.first_key_value().is_none_or(|(v, _)| *v != 0) {
-        return Err("it needs the label 0 (background) and at most 255 labels".into());
+        return Err(format!(
+            "{} labels; the label 0 (background) is needed and 255 labels at most are possible",
+            named.len()
+        ));
     }
     Ok(named
         .into_iter()

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use image::ImageFormat;
 
+use super::foreign::kind_of;
 use super::image::Image;
 use super::nifti::{is_gzip, is_nifti_header};
 use super::raster::{Note, Raster, Samples, Values, unpack_bits};
@@ -37,11 +38,27 @@ pub fn read_image(path: &Path) -> Result<Image> {
     Ok(raster.to_image())
 }
 
+/// Fails for what is no file: a pipe waits for a writer, a device may never end.
+pub(crate) fn check_file(path: &Path) -> Result<()> {
+    let about = std::fs::metadata(path).map_err(Error::io(path))?;
+    if about.is_file() {
+        return Ok(());
+    }
+    Err(Error::Content {
+        path: path.into(),
+        expected: "a file".into(),
+        got: if about.is_dir() { "a folder" } else { "a pipe, device or socket" }.into(),
+        hint: "put a file of that name in its place, or remove it".into(),
+    })
+}
+
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    check_file(path)?;
     std::fs::read(path).map_err(Error::io(path))
 }
 
 pub(crate) fn open_file(path: &Path) -> Result<BufReader<File>> {
+    check_file(path)?;
     Ok(BufReader::new(File::open(path).map_err(Error::io(path))?))
 }
 
@@ -87,14 +104,14 @@ pub(crate) fn format_of(path: &Path, start: &[u8]) -> Result<(ImageFormat, &'sta
     refuse_other_formats(path, start)?;
     let is_big_tiff = start.starts_with(b"II\x2b\0") || start.starts_with(b"MM\0\x2b");
     let format = if is_big_tiff { Ok(ImageFormat::Tiff) } else { image::guess_format(start) };
-    let format = format.map_err(|_| not_an_image(path, "bytes of an unknown format"))?;
+    let format = format.map_err(|_| foreign(path, start))?;
     let name = match format {
         ImageFormat::Png => "PNG",
         ImageFormat::Jpeg => "JPEG",
         ImageFormat::Bmp => "BMP",
         ImageFormat::Gif => "GIF",
         ImageFormat::Tiff => "TIFF",
-        other => return Err(not_an_image(path, &format!("a file of format {other:?}"))),
+        other => return Err(not_an_image(path, &format!("a {other:?} file"), CONVERT)),
     };
     Ok((format, name))
 }
@@ -114,16 +131,18 @@ fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(not_an_image(path, got))
+    Err(not_an_image(path, got, "the file may be cut short: copy it again, or remove it"))
 }
 
-fn not_an_image(path: &Path, got: &str) -> Error {
-    Error::Content {
-        path: path.into(),
-        expected: format!("{READ_FORMATS} file"),
-        got: got.into(),
-        hint: "convert the file to PNG or TIFF, or remove it".into(),
-    }
+const CONVERT: &str = "convert the file to PNG or TIFF, or remove it";
+
+fn foreign(path: &Path, start: &[u8]) -> Error {
+    let (got, hint) = kind_of(start).unwrap_or(("bytes of an unknown format", CONVERT));
+    not_an_image(path, got, hint)
+}
+
+fn not_an_image(path: &Path, got: &str, hint: &str) -> Error {
+    Error::Content { path: path.into(), expected: format!("{READ_FORMATS} file"), got: got.into(), hint: hint.into() }
 }
 
 /// Fails when the claimed size is zero or beyond the limits.
@@ -195,11 +214,11 @@ fn limit(decoder: &mut impl image::ImageDecoder) -> std::result::Result<(), Stri
 }
 
 fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Raster, String> {
+    let decoder = open_jpeg(Cursor::new(bytes))?;
     let last = |marker: u8| bytes.windows(2).rposition(|w| w == [0xff, marker]);
     if last(0xd9) <= last(0xda) {
         return Err("it ends before its last row (no end-of-image marker)".into());
     }
-    let decoder = open_jpeg(Cursor::new(bytes))?;
     let mut raster = from_decoder(decoder)?;
     raster.lossy = true;
     Ok(raster)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::{Options, Pair};
 use super::layout::Item;
+use super::read::read_bytes;
 use crate::error::{Error, Result};
 
 /// The use of an image.
@@ -22,16 +23,17 @@ pub enum Split {
 }
 
 impl Split {
-    /// The meaning of a word of `split.csv`: `test...` tests, `val...` validates, everything else trains.
+    /// The meaning of a word of `split.csv`: `test...` tests, `val...` validates, `train...` and `fold...` train. Others have none: a
+    /// misspelled `test` must not train.
     #[must_use]
-    pub fn from_word(word: &str) -> Self {
+    pub fn from_word(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase();
-        if word.starts_with("test") {
-            Self::Test
-        } else if word.starts_with("val") {
-            Self::Validation
-        } else {
-            Self::Train
+        let begins = |starts: &[&str]| starts.iter().any(|start| word.starts_with(start));
+        match () {
+            () if begins(&["test"]) => Some(Self::Test),
+            () if begins(&["val"]) => Some(Self::Validation),
+            () if begins(&["train", "fold"]) => Some(Self::Train),
+            () => None,
         }
     }
 }
@@ -45,15 +47,22 @@ pub(crate) struct Row {
 
 /// Reads `split.csv`: column `file`, and `split`, `source` or both. Files are matched by stem.
 pub(crate) fn read_csv(path: &Path) -> Result<BTreeMap<String, Row>> {
+    const TABLE: &str = "a table with the columns file,split,source";
     let content = |expected: &str, got: String| Error::Content {
         path: path.into(),
         expected: expected.into(),
         got,
         hint: "the first line of split.csv is `file,split,source`; each following line describes one image".into(),
     };
-    let unreadable = |e: csv::Error| content("a table with the columns file,split,source", e.to_string());
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let unreadable = |e: csv::Error| content(TABLE, e.to_string());
+    let bytes = read_bytes(path)?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    if bytes.trim_ascii().is_empty() {
+        return Err(content(TABLE, "an empty file".into()));
+    }
+    if bytes.contains(&0) {
+        return Err(content(TABLE, "bytes that are no text in UTF-8: a spreadsheet must be saved as CSV".into()));
+    }
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
     let header = reader.headers().map_err(unreadable)?.clone();
     let column = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
@@ -68,8 +77,9 @@ pub(crate) fn read_csv(path: &Path) -> Result<BTreeMap<String, Row>> {
         let record = record.map_err(unreadable)?;
         let field = |i: Option<usize>| i.and_then(|i| record.get(i)).filter(|v| !v.is_empty());
         let name = field(Some(file)).ok_or_else(|| content("a file name in each line", "an empty one".into()))?;
+        let unknown = |word| content("train, validation or test as the split", format!("{word} for {name}"));
         let row = Row {
-            split: field(split).map(Split::from_word),
+            split: field(split).map(|word| Split::from_word(word).ok_or_else(|| unknown(word))).transpose()?,
             source: field(source).map(|s| s.split('#').next().unwrap_or(s).to_string()),
         };
         if rows.insert(stem(name), row).is_some() {
@@ -127,7 +137,7 @@ pub(crate) fn assign(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Pair>> {
     let csv = folder.join("split.csv");
-    let rows = if csv.is_file() { Some(read_csv(&csv)?) } else { None };
+    let rows = if csv.symlink_metadata().is_ok() { Some(read_csv(&csv)?) } else { None };
     let mut splits: Vec<Option<Split>> = Vec::new();
     let mut sources: Vec<String> = Vec::new();
     for item in &items {
@@ -250,7 +260,8 @@ mod tests {
     fn words_of_split_csv_are_understood() {
         use Split::{Test, Train, Validation};
         let words = ["testA", "TEST", "val", "validation", "train", "fold1"].map(Split::from_word);
-        assert_eq!(words, [Test, Test, Validation, Validation, Train, Train]);
+        assert_eq!(words, [Test, Test, Validation, Validation, Train, Train].map(Some));
+        assert_eq!(["tset", "0.8", "yes"].map(Split::from_word), [None; 3]);
     }
 
     #[test]

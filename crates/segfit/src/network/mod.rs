@@ -6,6 +6,7 @@ mod inherit;
 pub mod layout;
 mod narrow;
 mod parameters;
+mod read;
 pub mod schedule;
 mod shape;
 mod spec;

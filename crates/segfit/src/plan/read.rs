@@ -9,10 +9,10 @@ impl Plan {
     /// Reads a plan file.
     ///
     /// # Errors
-    /// As [`crate::files::read_json`]; [`Error::Network`] when its network does not fit together.
+    /// As [`crate::files::read_json`]; [`Error::Content`] when its network does not fit together.
     pub fn read(path: &Path) -> Result<Self> {
         let plan: Self = crate::files::read_json(path, PLAN_FORMAT)?;
-        plan.spec.validate()?;
+        plan.spec.validate_file(path)?;
         let have = crate::cost::parameters(&plan.spec)?;
         if have != plan.network.params {
             return Err(Error::Json {

@@ -224,11 +224,18 @@ impl Manifest {
     /// Reads a manifest and checks every job.
     ///
     /// # Errors
-    /// As [`read_json`] and [`Job::validate`]; [`Error::Calibration`] for a job that is listed twice.
+    /// As [`read_json`]; [`Error::Json`] for a job that [`Job::validate`] refuses or that is listed twice.
     pub fn read(path: &Path) -> Result<Self> {
         let manifest: Self = read_json(path, MANIFEST_FORMAT)?;
-        distinct("jobs", &manifest.jobs.iter().map(|j| &j.id).collect::<Vec<_>>())?;
-        manifest.jobs.iter().try_for_each(Job::validate)?;
+        let bad = |error: Error| {
+            let reason = match error {
+                Error::Calibration { reason } => reason,
+                other => other.to_string(),
+            };
+            Error::Json { path: path.into(), expected: MANIFEST_FORMAT.into(), reason }
+        };
+        distinct("jobs", &manifest.jobs.iter().map(|j| &j.id).collect::<Vec<_>>()).map_err(bad)?;
+        manifest.jobs.iter().try_for_each(Job::validate).map_err(bad)?;
         Ok(manifest)
     }
 }

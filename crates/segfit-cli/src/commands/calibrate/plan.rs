@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use segfit::files::{read_json, write_json};
+use segfit::files::write_json;
 use segfit::predict::{DatasetPath, Manifest, ShapeSweep, Sweep};
-use segfit::recipe::{InputMode, InputSpec, RECIPE_FORMAT, Recipe};
+use segfit::recipe::{InputMode, InputSpec, Recipe};
 
 use crate::commands::train::read_network;
 use crate::context::Global;
@@ -93,7 +93,7 @@ fn datasets(args: &Args) -> Result<Vec<(DatasetPath, Recipe)>> {
     let recipe = |mode| -> Result<Recipe> {
         let input = InputSpec { mode, size: args.size };
         match &args.recipe {
-            Some(path) => Ok(Recipe { input, ..read_json(path, RECIPE_FORMAT)? }),
+            Some(path) => Ok(Recipe { input, ..Recipe::read(path)? }),
             None => Ok(Recipe::r1(input)),
         }
     };
