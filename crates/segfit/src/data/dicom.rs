@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions, Tag};
 use dicom_pixeldata::PixelDecoder as _;
 
+use super::dicom_check::check;
 use super::dicom_pixels::{Stored, jpeg_2000_frames, whole_numbers};
 use super::raster::{Note, Samples, Values};
 use super::read::{check_size, decode_error, open_file};
@@ -107,6 +108,7 @@ pub(crate) fn series_of(file: &Path) -> Result<Option<String>> {
 }
 
 fn open_header(path: &Path) -> Result<DefaultDicomObject> {
+    check(path, Some(PIXEL_DATA))?;
     OpenFileOptions::new().read_until(PIXEL_DATA).open_file(path).map_err(|e| unreadable(path, &e))
 }
 
@@ -390,6 +392,7 @@ pub(crate) fn decode(path: &Path) -> Result<Volume> {
         .map_err(decode_error(path, "DICOM"))?;
     let is_plain = series.heads.iter().all(|(_, h)| h.is_plain());
     for (file, head) in &series.heads {
+        check(file, None)?;
         let object = dicom_object::open_file(file).map_err(|e| unreadable(file, &e))?;
         let mut part = head.samples(file, &object)?;
         if !is_plain && !matches!(part, Samples::F32(_)) {

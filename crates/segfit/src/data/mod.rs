@@ -6,6 +6,8 @@ mod dataset;
 #[cfg_attr(not(feature = "dicom"), path = "dicom_absent.rs")]
 mod dicom;
 #[cfg(feature = "dicom")]
+mod dicom_check;
+#[cfg(feature = "dicom")]
 mod dicom_pixels;
 mod expand;
 mod fingerprint;
@@ -16,6 +18,7 @@ mod inspect;
 mod label_map;
 mod labels;
 mod layout;
+mod limits;
 mod nifti;
 mod nnunet;
 mod normalise;
@@ -59,7 +62,8 @@ pub use self::origin::{Origin, PHANTOM_FILE, PHANTOM_FORMAT};
 pub use self::overlay::contour_overlay;
 pub(crate) use self::prepared::each_of_whole;
 pub use self::raster::{Note, Values};
-pub use self::read::{MAX_DECODED_BYTES, MAX_SIDE, read_image};
+pub use self::limits::{MAX_DECODED_BYTES, MAX_SIDE, max_decoded_bytes, set_max_decoded_bytes};
+pub use self::read::read_image;
 pub use self::resize::{prepare, resize_image, resize_labels, resize_mask};
 pub use self::rows::WHOLE_BYTES;
 pub use self::scan::MIN_SIDE;

@@ -7,9 +7,9 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use super::limits::max_decoded_bytes;
 use super::numbers::Number;
 use super::raster::{Samples, Values};
-use super::read::MAX_DECODED_BYTES;
 use super::volume::{Geometry, Volume, check_voxels, quantile_range};
 
 type Reason<T> = Result<T, String>;
@@ -267,7 +267,7 @@ impl Header {
     fn end(&self) -> Reason<usize> {
         let decoded = if self.is_scaled { 4 } else { self.number.decoded() };
         let n = check_voxels(&self.sides, decoded.max(self.number.size()) * self.channels)?;
-        Ok(self.start.saturating_add(n * self.number.size() * self.channels).min(2 * MAX_DECODED_BYTES))
+        Ok(self.start.saturating_add(n * self.number.size() * self.channels).min(max_decoded_bytes().saturating_mul(2)))
     }
 }
 
