@@ -1,6 +1,9 @@
 //! How a network is trained, as data: the same file drives calibration, training and prediction.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::data::MAX_SIDE;
 
 /// How an image becomes the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +21,17 @@ pub struct InputSpec {
     /// Whole frames or patches.
     pub mode: InputMode,
     /// Rows and columns that the network is trained on, in pixels.
+    #[serde(deserialize_with = "side")]
     pub size: usize,
+}
+
+/// A size from a file: images of no pixels, or of more than there are, are nobody's.
+fn side<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let size = usize::deserialize(from)?;
+    if (1..=MAX_SIDE).contains(&size) {
+        return Ok(size);
+    }
+    Err(D::Error::custom(format!("an input size of {size} pixels, expected 1 to {MAX_SIDE}")))
 }
 
 /// Which losses are summed.

@@ -18,6 +18,10 @@ use crate::error::{Error, Result};
 
 /// Bytes before the letters DICM.
 const PREAMBLE: u64 = 128;
+/// Elements that say their kind, as those before the others always do.
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+/// The first tag that does not describe the file itself.
+const BEHIND_META: Tag = Tag(0x0003, 0);
 /// Explicit little-endian elements that are deflated.
 const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 /// Sequences within sequences; the functional groups of enhanced images take 3.
@@ -36,6 +40,9 @@ pub(super) fn check(path: &Path, until: Option<Tag>) -> Result<()> {
 }
 
 fn look(file: &mut BufReader<File>, length: u64, until: Option<Tag>) -> Reason<()> {
+    let explicit = TransferSyntaxRegistry.get(EXPLICIT).ok_or("explicit little-endian is not known")?;
+    file.seek(SeekFrom::Start(PREAMBLE + 4)).map_err(|e| e.to_string())?;
+    walk(&mut *file, explicit, length, Some(BEHIND_META))?;
     file.seek(SeekFrom::Start(PREAMBLE)).map_err(|e| e.to_string())?;
     let meta = FileMetaTable::from_reader(&mut *file).map_err(|e| e.to_string())?;
     // Where the syntax is not known, the parser refuses the file.

@@ -108,7 +108,11 @@ pub(crate) fn decode_nifti(bytes: &[u8]) -> Reason<Volume> {
     let h = Header::parse(bytes)?;
     let end = h.end()?;
     let voxels = bytes.get(h.start..end).ok_or_else(|| {
-        format!("it ends after {} of {} bytes of voxels", bytes.len().saturating_sub(h.start), end - h.start)
+        format!(
+            "it ends after {} of {} bytes of voxels",
+            bytes.len().saturating_sub(h.start),
+            end.saturating_sub(h.start)
+        )
     })?;
     let mut samples = h.number.read(voxels, h.big_endian);
     if h.is_scaled {
