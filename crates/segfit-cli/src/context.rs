@@ -19,17 +19,21 @@ pub struct Global {
     /// Seed of everything random
     #[arg(long, global = true, default_value_t = 0)]
     pub seed: u64,
+    /// Largest decoded size of one image file; a file that claims more is refused before it is decoded
+    #[arg(long, global = true, value_name = "BYTES", default_value = "1GiB", value_parser = image_bytes)]
+    pub max_image_bytes: usize,
     /// Say more on standard error
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
 
 impl Global {
-    /// Sets up the threads.
+    /// Sets up the threads and the limit of image files.
     ///
     /// # Errors
     /// When the threads cannot be started.
     pub fn apply(&self) -> anyhow::Result<()> {
+        segfit::data::set_max_decoded_bytes(self.max_image_bytes);
         rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
         Ok(())
     }
@@ -88,4 +92,9 @@ impl Global {
             .expect("a valid template");
         ProgressBar::with_draw_target(Some(length as u64), target).with_style(style).with_prefix(what.to_string())
     }
+}
+
+fn image_bytes(text: &str) -> segfit::Result<usize> {
+    let bytes = segfit::plan::parse_bytes("--max-image-bytes", text)?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
 }

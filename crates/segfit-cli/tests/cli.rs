@@ -73,6 +73,16 @@ fn values_that_cannot_be_meant_are_refused_by_name() {
 }
 
 #[test]
+fn the_limit_of_decoded_images_is_said_and_can_be_changed() {
+    let lab = Lab::new();
+    let image = lab.image(0);
+    let image = image.to_str().unwrap();
+    let output = lab.run(&["inspect", image, "--max-image-bytes", "1000"]);
+    refused(&output, &["nuclei-0000.png", "32 x 32", "1000 bytes", "--max-image-bytes"]);
+    assert_eq!(lab.json(&["inspect", image, "--max-image-bytes", "1KiB"])[0]["rows"], 32);
+}
+
+#[test]
 fn a_reader_that_stops_early_is_no_error() {
     for arguments in [vec!["completions", "bash"], vec!["network", "show"], vec!["network", "cost", "--json"]] {
         let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("segfit"))

@@ -195,3 +195,41 @@ pub(crate) fn identity(
     }
     blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use segfit::network::families::{Options, unet};
+    use segfit::recipe::{InputMode, InputSpec};
+
+    #[test]
+    fn a_run_whose_files_do_not_belong_together_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let network = unet(&Options { in_channels: 1, base_width: 1, depth: 1, ..Options::default() }).unwrap();
+        let write = |channels: usize, size: usize| {
+            let info = RunInfo {
+                format: RUN_FORMAT.into(),
+                version: String::new(),
+                id: String::new(),
+                engine: String::new(),
+                dataset: String::new(),
+                fingerprint: String::new(),
+                label_map: LabelMap::empty(),
+                normalisation: Normalisation { mean: vec![0.0; channels], std: vec![1.0; channels] },
+                recipe: Recipe::r0(InputSpec { mode: InputMode::Resize, size }),
+                seed: 0,
+                lineage: LineageRecord::default(),
+            };
+            write_json(&dir.path().join("run.json"), &info).unwrap();
+            write_json(&dir.path().join("network.json"), &network).unwrap();
+            RunFolder::open(dir.path()).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(write(1, 32), Ok(()));
+        let error = write(3, 32).unwrap_err();
+        assert!(error.contains("run.json") && error.contains("3 and 3 channel(s)"), "{error}");
+        for size in [0, usize::MAX] {
+            let error = write(1, size).unwrap_err();
+            assert!(error.contains("run.json") && error.contains("input size"), "{error}");
+        }
+    }
+}

@@ -67,6 +67,7 @@ impl Subject {
             weights: all.collect(),
             normalisation: Normalisation { mean: vec![0.4; channels], std: vec![0.25; channels] },
             input: InputSpec { mode: InputMode::Patch, size: 32 },
+            axis: None,
             loss: LossKind::CrossEntropyDice,
             labels: LabelMap { kind: LabelKind::Classes, coding: LabelCoding::Value, entries: Vec::new() },
             provenance: Provenance {

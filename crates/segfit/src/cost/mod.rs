@@ -69,7 +69,7 @@ fn trained_values(all: &[Parameter]) -> u64 {
 /// # Errors
 /// When the network does not fit together.
 pub fn macs(spec: &NetworkSpec, size: usize) -> Result<u64> {
-    Ok(layer_macs(&spec.without_auxiliary(), size)?.iter().sum())
+    Ok(layer_macs(&spec.without_auxiliary(), size)?.into_iter().fold(0, u64::saturating_add))
 }
 
 /// [`macs`] of each layer of `spec`, auxiliary heads included.
@@ -78,7 +78,7 @@ pub fn macs(spec: &NetworkSpec, size: usize) -> Result<u64> {
 /// When the network does not fit together.
 pub fn layer_macs(spec: &NetworkSpec, size: usize) -> Result<Vec<u64>> {
     let shapes = Shapes::infer(spec, size, size)?;
-    let of_layer = |i: usize| {
+    let of_layer = |i: usize| -> u64 {
         let out = &shapes.tensors[i];
         let input = shapes.inputs[i].first().map(|&j| &shapes.tensors[j]);
         let (Some(geometry), Some(input)) = (spec.layers[i].op.geometry(), input) else { return 0 };
@@ -88,9 +88,10 @@ pub fn layer_macs(spec: &NetworkSpec, size: usize) -> Result<Vec<u64>> {
             _ => input.channels,
         };
         let pixels = if geometry.transposed { input.pixels() } else { out.pixels() };
-        pixels * out.channels * inputs_of_each * geometry.area()
+        let factors = [pixels, out.channels, inputs_of_each, geometry.area()];
+        factors.iter().fold(1, |n: u64, &factor| n.saturating_mul(factor as u64))
     };
-    Ok((0..spec.layers.len()).map(|i| of_layer(i) as u64).collect())
+    Ok((0..spec.layers.len()).map(of_layer).collect())
 }
 
 #[cfg(test)]

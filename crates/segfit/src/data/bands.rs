@@ -5,9 +5,10 @@ use std::io::{BufReader, Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib};
 use super::raster::{Note, Raster};
 use super::raw_strips::RawStrips;
-use super::read::{MAX_DECODED_BYTES, decode_error, open_file};
+use super::read::{decode_error, open_file};
 use super::read_tiff::{Page, TiffFile};
 use crate::error::Result;
 
@@ -134,16 +135,16 @@ pub(crate) fn check_bands<R: Read + Seek>(file: &mut TiffFile<R>) -> Reason<bool
 /// Fails when this many rows are beyond the limit of what is decoded at a time.
 fn check_band(page: &Page, rows: usize) -> Reason<()> {
     let bytes = rows.saturating_mul(page.width).saturating_mul(page.pixel_bytes());
-    if bytes <= MAX_DECODED_BYTES {
+    if bytes <= max_decoded_bytes() {
         return Ok(());
     }
     Err(format!(
-        "it claims {} x {} pixels, of which {rows} rows must be decoded at a time: {} MiB; the limit is {} MiB: save it \
-         as a tiled TIFF",
+        "it claims {} x {} pixels, of which {rows} rows must be decoded at a time: {} MiB; the limit is {}: save it as \
+         a tiled TIFF, or {HOW_TO_RAISE}",
         page.width,
         page.height,
         bytes >> 20,
-        MAX_DECODED_BYTES >> 20
+        max_decoded_mib()
     ))
 }
 

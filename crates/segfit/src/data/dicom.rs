@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions, Tag};
 use dicom_pixeldata::PixelDecoder as _;
 
+use super::dicom_check::check;
 use super::dicom_palette::Palette;
 use super::dicom_pixels::{Stored, check_runs, jpeg_2000_frames, whole_numbers};
 pub(crate) use super::dicom_segments::{decode_like, is_segmentation};
@@ -112,6 +113,7 @@ pub(crate) fn series_of(file: &Path) -> Result<Option<String>> {
 }
 
 pub(super) fn open_header(path: &Path) -> Result<DefaultDicomObject> {
+    check(path, Some(PIXEL_DATA))?;
     OpenFileOptions::new().read_until(PIXEL_DATA).open_file(path).map_err(|e| unreadable(path, &e))
 }
 
@@ -438,6 +440,7 @@ pub(crate) fn decode(path: &Path) -> Result<Volume> {
     head.check_voxels(path, n)?;
     let is_plain = series.heads.iter().all(|(_, h)| h.is_plain() || h.palette.is_some());
     for (file, head) in &series.heads {
+        check(file, None)?;
         let object = dicom_object::open_file(file).map_err(|e| unreadable(file, &e))?;
         let mut part = head.samples(file, &object)?;
         if !is_plain && !matches!(part, Samples::F32(_)) {

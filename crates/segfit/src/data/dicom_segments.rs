@@ -9,6 +9,7 @@ use super::dicom::{
     FRAME_GROUPS, PIXEL_DATA, POSITION, SEGMENTATION, SHARED_GROUPS, SOP_CLASS, Series, items, number, numbers,
     of_frames, open_header, text, unreadable,
 };
+use super::dicom_check::check;
 use super::raster::{Samples, Values};
 use super::read::{decode_error, open_file};
 use super::volume::{Geometry, Volume, check_voxels};
@@ -42,6 +43,7 @@ pub(crate) fn is_segmentation(path: &Path) -> Result<bool> {
 /// [`Error::Content`] when the object is of another size, orientation or place than the image, or two segments overlap;
 /// [`Error::Decode`] when it is damaged.
 pub(crate) fn decode_like(path: &Path, image: &Path) -> Result<Volume> {
+    check(path, None)?;
     let object = dicom_object::open_file(path).map_err(|e| unreadable(path, &e))?;
     let slices = ImageSlices::of(image)?;
     let [n, rows, columns] = slices.shape;

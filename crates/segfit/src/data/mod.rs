@@ -9,6 +9,8 @@ mod dataset;
 #[cfg_attr(not(feature = "dicom"), path = "dicom_absent.rs")]
 mod dicom;
 #[cfg(feature = "dicom")]
+mod dicom_check;
+#[cfg(feature = "dicom")]
 mod dicom_palette;
 #[cfg(feature = "dicom")]
 mod dicom_pixels;
@@ -24,6 +26,7 @@ mod inspect;
 mod label_map;
 mod labels;
 mod layout;
+mod limits;
 mod nifti;
 mod nnunet;
 mod normalise;
@@ -66,12 +69,13 @@ pub use self::inspect::{Inspection, inspect};
 pub use self::label_map::{LabelEntry, LabelKind, LabelMap};
 pub use self::labels::{LabelCoding, RawMask, read_raw_mask};
 pub use self::layout::{IMAGE_ENDINGS, has_image_ending};
+pub use self::limits::{MAX_DECODED_BYTES, MAX_SIDE, max_decoded_bytes, set_max_decoded_bytes};
 pub use self::normalise::Normalisation;
 pub use self::origin::{Origin, PHANTOM_FILE, PHANTOM_FORMAT};
 pub use self::overlay::contour_overlay;
 pub(crate) use self::prepared::each_of_whole;
 pub use self::raster::{Note, Values};
-pub use self::read::{MAX_DECODED_BYTES, MAX_SIDE, read_image};
+pub use self::read::read_image;
 pub use self::resize::{prepare, resize_image, resize_labels, resize_mask};
 pub use self::resize_bands::each_resized_row;
 pub use self::rows::WHOLE_BYTES;

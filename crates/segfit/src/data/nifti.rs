@@ -7,9 +7,9 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use super::limits::max_decoded_bytes;
 use super::numbers::Number;
 use super::raster::{Samples, Values};
-use super::read::MAX_DECODED_BYTES;
 use super::volume::{Geometry, Volume, check_voxels, quantile_range};
 
 type Reason<T> = Result<T, String>;
@@ -53,7 +53,7 @@ fn unzip_whole(bytes: &[u8], limit: usize) -> Reason<Vec<u8>> {
     let mut out = Vec::new();
     let mut reader = MultiGzDecoder::new(bytes);
     reader.by_ref().take(limit as u64).read_to_end(&mut out).map_err(bad)?;
-    std::io::copy(&mut reader.take(MAX_DECODED_BYTES as u64), &mut std::io::sink()).map_err(bad)?;
+    std::io::copy(&mut reader.take(max_decoded_bytes() as u64), &mut std::io::sink()).map_err(bad)?;
     Ok(out)
 }
 
@@ -119,7 +119,11 @@ pub(crate) fn decode_nifti(bytes: &[u8]) -> Reason<Volume> {
     let h = Header::parse(bytes)?;
     let end = h.end()?;
     let voxels = bytes.get(h.start..end).ok_or_else(|| {
-        format!("it ends after {} of {} bytes of voxels", bytes.len().saturating_sub(h.start), end - h.start)
+        format!(
+            "it ends after {} of {} bytes of voxels",
+            bytes.len().saturating_sub(h.start),
+            end.saturating_sub(h.start)
+        )
     })?;
     let mut samples = h.number.read(voxels, h.big_endian);
     if h.is_scaled {
@@ -278,7 +282,7 @@ impl Header {
     fn end(&self) -> Reason<usize> {
         let decoded = if self.is_scaled { 4 } else { self.number.decoded() };
         let n = check_voxels(&self.sides, decoded.max(self.number.size()) * self.channels)?;
-        Ok(self.start.saturating_add(n * self.number.size() * self.channels).min(2 * MAX_DECODED_BYTES))
+        Ok(self.start.saturating_add(n * self.number.size() * self.channels).min(max_decoded_bytes().saturating_mul(2)))
     }
 }
 

@@ -46,6 +46,21 @@ impl Normalisation {
         fitted
     }
 
+    /// Fails when statistics that were read from a file are not for images of this many channels, or no numbers to divide by.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn check(&self, channels: usize) -> Result<(), String> {
+        if self.mean.len() != channels || self.std.len() != channels {
+            let (mean, std) = (self.mean.len(), self.std.len());
+            return Err(format!("the statistics of {mean} and {std} channel(s), the image has {channels}"));
+        }
+        match self.mean.iter().chain(&self.std).find(|v| !v.is_finite()).or(self.std.iter().find(|v| **v <= 0.0)) {
+            Some(v) => Err(format!("a mean or deviation of {v}")),
+            None => Ok(()),
+        }
+    }
+
     /// Normalises the image in place.
     ///
     /// # Panics
@@ -68,6 +83,16 @@ mod tests {
         let width = data.len() / channels;
         let image = Image { channels, height: 1, width, data };
         Sample { name: String::new(), image, mask: Mask::background(1, width), instances: None }
+    }
+
+    #[test]
+    fn statistics_that_do_not_fit_are_refused() {
+        let of = |mean: &[f32], std: &[f32]| Normalisation { mean: mean.into(), std: std.into() }.check(2);
+        assert_eq!(of(&[0.0, 1.0], &[1.0, 2.0]), Ok(()));
+        assert!(of(&[0.0], &[1.0]).unwrap_err().contains("1 and 1 channel(s)"));
+        assert!(of(&[0.0, 1.0], &[1.0]).is_err());
+        assert!(of(&[0.0, 1.0], &[1.0, 0.0]).unwrap_err().contains("deviation of 0"));
+        assert!(of(&[0.0, f32::NAN], &[1.0, 1.0]).is_err());
     }
 
     #[test]

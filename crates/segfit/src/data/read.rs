@@ -9,6 +9,7 @@ use image::ImageFormat;
 
 use super::foreign::kind_of;
 use super::image::Image;
+use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib, max_side};
 use super::nifti::{is_gzip, is_nifti_header};
 use super::raster::{Note, Raster, Samples, Values, unpack_bits};
 use super::read_tiff;
@@ -17,11 +18,6 @@ use crate::error::{Error, Result};
 
 /// The formats that are read, for messages.
 pub(crate) const READ_FORMATS: &str = "a PNG, JPEG, BMP, GIF, TIFF, NIfTI, DICOM or NumPy (.npy)";
-
-/// Largest width and height that is decoded, in pixels.
-pub const MAX_SIDE: usize = 65_536;
-/// Largest decoded size of one file, in bytes: a small file that claims to be larger is refused unread.
-pub const MAX_DECODED_BYTES: usize = 1 << 30;
 
 /// The image in a file, planar.
 ///
@@ -151,11 +147,12 @@ pub(crate) fn check_size(width: usize, height: usize, bytes_per_pixel: usize) ->
         return Err(format!("the image is empty ({width} x {height})"));
     }
     let bytes = width.checked_mul(height).and_then(|n| n.checked_mul(bytes_per_pixel));
-    if width > MAX_SIDE || height > MAX_SIDE || bytes.is_none_or(|b| b > MAX_DECODED_BYTES) {
+    if width.max(height) > max_side() || bytes.is_none_or(|b| b > max_decoded_bytes()) {
         return Err(format!(
-            "it claims {width} x {height} pixels; the limits are {MAX_SIDE} per side and {} MiB decoded as a whole: cut it \
-             into several files, or save it as a tiled TIFF, which is measured piece by piece",
-            MAX_DECODED_BYTES >> 20
+            "it claims {width} x {height} pixels; the limits are {} per side and {} decoded as a whole: cut it into \
+             several files, save it as a tiled TIFF, which is measured piece by piece, or {HOW_TO_RAISE}",
+            max_side(),
+            max_decoded_mib()
         ));
     }
     Ok(())
@@ -207,9 +204,10 @@ fn limit(decoder: &mut impl image::ImageDecoder) -> std::result::Result<(), Stri
     let (width, height) = decoder.dimensions();
     check_size(width as usize, height as usize, usize::from(decoder.color_type().bytes_per_pixel()))?;
     let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MAX_SIDE as u32);
-    limits.max_image_height = Some(MAX_SIDE as u32);
-    limits.max_alloc = Some(2 * MAX_DECODED_BYTES as u64);
+    let side = u32::try_from(max_side()).unwrap_or(u32::MAX);
+    limits.max_image_width = Some(side);
+    limits.max_image_height = Some(side);
+    limits.max_alloc = Some((max_decoded_bytes() as u64).saturating_mul(2));
     decoder.set_limits(limits).map_err(|e| e.to_string())
 }
 

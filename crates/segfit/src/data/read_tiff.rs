@@ -7,9 +7,10 @@ use tiff::ColorType;
 use tiff::decoder::{BufferLayoutPreference, ChunkType, Decoder, DecodingResult, Limits};
 use tiff::tags::{SampleFormat, Tag};
 
+use super::limits::max_decoded_bytes;
 use super::photometric::{BlackIsZero, INDEXED, WHITE_IS_ZERO};
 use super::raster::{Note, Raster, Samples, Values, unpack_bits};
-use super::read::{MAX_DECODED_BYTES, check_size};
+use super::read::check_size;
 use super::tiff_pages::{PageAt, Stack};
 use super::tiff_zstd::{Source, ZSTD, unpacked};
 
@@ -111,8 +112,8 @@ impl<R: Read + Seek> TiffFile<R> {
     fn open_source(reader: Source<R>, page: &PageAt) -> Reason<Self> {
         let reader = BlackIsZero::new(reader, page).map_err(|e| e.to_string())?;
         let mut limits = Limits::default();
-        limits.decoding_buffer_size = MAX_DECODED_BYTES;
-        limits.intermediate_buffer_size = MAX_DECODED_BYTES;
+        limits.decoding_buffer_size = max_decoded_bytes();
+        limits.intermediate_buffer_size = max_decoded_bytes();
         let mut decoder = Decoder::new(reader).map_err(|e| e.to_string())?.with_limits(limits);
         let page = Page::read(&mut decoder, page.photometric)?;
         Ok(Self { decoder, page })

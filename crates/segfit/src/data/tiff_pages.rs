@@ -9,6 +9,8 @@ type Reason<T> = Result<T, String>;
 
 /// Pages that are looked at; a file that claims more is refused.
 const MAX_PAGES: usize = 100_000;
+/// Entries of all directories together; a file can have directories that overlap, so that few bytes are many entries.
+const MAX_ENTRIES: usize = 4_000_000;
 /// Bytes of a description that are read.
 const MAX_DESCRIPTION: u64 = 64 << 20;
 
@@ -113,11 +115,12 @@ impl Stack {
             if spacing_mm.is_none() {
                 spacing_mm = pixel_mm(0).zip(pixel_mm(1)).map(|(x, y)| [x, y, 1.0]);
             }
-            if axes.channels > 1 && first.channels == 1 && pages.len() == axes.channels * axes.slices * axes.times {
+            let slices = axes.slices.saturating_mul(axes.times);
+            if axes.channels > 1 && first.channels == 1 && pages.len() == axes.channels.saturating_mul(slices) {
                 let slices = pages.chunks_exact(axes.channels).map(<[PageAt]>::to_vec).collect();
                 return Ok(Self { slices, times: axes.times, spacing_mm, axes: "ImageJ", notes });
             }
-            let times = if pages.len() == axes.slices * axes.times { axes.times } else { 1 };
+            let times = if pages.len() == slices { axes.times } else { 1 };
             return Ok(Self { slices: pages.iter().map(plain).collect(), times, spacing_mm, axes: "ImageJ", notes });
         }
         let spacing_mm = pixel_mm(0).zip(pixel_mm(1)).map(|(x, y)| [x, y, 1.0]);
@@ -166,12 +169,14 @@ struct Directory<'a, R> {
     big_endian: bool,
     big_tiff: bool,
     first: u64,
+    /// Entries that were looked at.
+    entries: usize,
 }
 
 impl<'a, R: Read + Seek> Directory<'a, R> {
     fn open(file: &'a mut R) -> Reason<Self> {
         let head = part(file, 0, 16).ok_or("it cannot be read")?;
-        let mut this = Self { file, big_endian: head.starts_with(b"MM"), big_tiff: false, first: 0 };
+        let mut this = Self { file, big_endian: head.starts_with(b"MM"), big_tiff: false, first: 0, entries: 0 };
         let version = this.number(&head, 2, 2).ok_or("it ends within its header")?;
         this.big_tiff = version == 43;
         let first = if this.big_tiff { this.number(&head, 8, 8) } else { this.number(&head, 4, 4) };
@@ -198,6 +203,9 @@ impl<'a, R: Read + Seek> Directory<'a, R> {
             }
             // A directory that ends too early: the decoder says so when the page is read, if it is the first.
             let Some((page, next)) = self.page(at) else { break };
+            if self.entries > MAX_ENTRIES {
+                return Err(format!("its directories have more than {MAX_ENTRIES} entries"));
+            }
             pages.push(page);
             at = next;
         }
@@ -211,6 +219,7 @@ impl<'a, R: Read + Seek> Directory<'a, R> {
         let count = self.number(&count, 0, count_size)?.min(4096) as usize;
         let first = offset.checked_add(count_size as u64)?;
         let directory = part(self.file, first, count * entry_size + pointer)?;
+        self.entries += count;
         let mut page =
             PageAt { offset, bits: 1, channels: 1, format: 1, compression: 1, resolution_unit: 2, ..PageAt::default() };
         page.photometric = BLACK_IS_ZERO;
@@ -285,6 +294,21 @@ pub(crate) fn part(file: &mut (impl Read + Seek), at: u64, length: usize) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_that_overlap_are_not_read_for_ever() {
+        // Every entry of 12 bytes is the start of another directory of 4096 entries, whose pointer is its own last 4 bytes.
+        let mut file = b"II\x2a\0\x08\0\0\0".to_vec();
+        file.resize(200_000, 0);
+        for i in 0..3000 {
+            let at = 8 + 32 * i;
+            file[at..at + 2].copy_from_slice(&4096u16.to_le_bytes());
+            let next = at + 2 + 4096 * 12;
+            file[next..next + 4].copy_from_slice(&(at as u32 + 32).to_le_bytes());
+        }
+        let error = Stack::read(&mut std::io::Cursor::new(&file)).unwrap_err();
+        assert!(error.contains("entries"), "{error}");
+    }
 
     #[test]
     fn image_j_says_what_the_pages_are() {

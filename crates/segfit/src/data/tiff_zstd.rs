@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read, Result as IoResult, Seek, SeekFrom};
 
 use super::blosc::zstd;
-use super::read::MAX_DECODED_BYTES;
+use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib};
 use super::tiff_pages::{PageAt, part};
 
 type Reason<T> = Result<T, String>;
@@ -101,8 +101,8 @@ pub(crate) fn unpacked(file: &mut (impl Read + Seek), page: &PageAt) -> Reason<V
     let mut out = vec![0; 8];
     let (mut offsets, mut lengths) = (Vec::new(), Vec::new());
     for (offset, packed, expected) in chunks {
-        if out.len() + expected > MAX_DECODED_BYTES {
-            return Err(format!("it holds more than {} MiB when decoded", MAX_DECODED_BYTES >> 20));
+        if out.len() + expected > max_decoded_bytes() {
+            return Err(format!("it holds more than the limit of {}: {HOW_TO_RAISE}", max_decoded_mib()));
         }
         let packed = part(file, offset, packed as usize).filter(|b| b.len() as u64 == packed);
         let bytes = zstd(&packed.ok_or("a strip or tile lies beyond its end")?, expected)?;
@@ -199,8 +199,11 @@ impl Directory {
         };
         let chunk = |(i, (&offset, &length)): (usize, (&u64, &u64))| {
             let expected = bytes(i);
-            if expected.max(length) > MAX_DECODED_BYTES as u64 {
-                return Err(format!("a strip or tile holds more than {} MiB", MAX_DECODED_BYTES >> 20));
+            if expected.max(length) > max_decoded_bytes() as u64 {
+                return Err(format!(
+                    "a strip or tile holds more than the limit of {}: {HOW_TO_RAISE}",
+                    max_decoded_mib()
+                ));
             }
             Ok((offset, length, expected as usize))
         };

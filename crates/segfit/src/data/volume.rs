@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib};
 use super::raster::{Note, Raster, Samples, Values};
-use super::read::MAX_DECODED_BYTES;
 
 /// An axis of a volume: x runs along the columns of what is stored, y along its rows, z from slice to slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -183,11 +183,11 @@ pub(crate) fn check_voxels(sides: &[usize], bytes: usize) -> Result<usize, Strin
     }
     let all = sides.iter().try_fold(1usize, |n, &side| n.checked_mul(side));
     match all {
-        Some(n) if n.checked_mul(bytes).is_some_and(|b| b <= MAX_DECODED_BYTES) => Ok(n),
+        Some(n) if n.checked_mul(bytes).is_some_and(|b| b <= max_decoded_bytes()) => Ok(n),
         _ => Err(format!(
-            "it claims {shape} voxels, {bytes} bytes each when decoded; the limit is {} MiB for one file: cut it into \
-             several files",
-            MAX_DECODED_BYTES >> 20
+            "it claims {shape} voxels, {bytes} bytes each when decoded; the limit is {} for one file: cut it into several \
+             files, or {HOW_TO_RAISE}",
+            max_decoded_mib()
         )),
     }
 }

@@ -4,6 +4,7 @@ pub mod families;
 mod geometry;
 mod inherit;
 pub mod layout;
+mod limits;
 mod narrow;
 mod parameters;
 mod read;

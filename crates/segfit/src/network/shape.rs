@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::geometry::LARGEST;
+use super::limits::check_tensor;
 use super::spec::{GroupKind, Layer, NetworkSpec, Op, PadMode};
 use crate::error::{Error, Result};
 
@@ -68,6 +69,7 @@ impl Shapes {
                 .ok_or_else(|| fail("an input is not an earlier layer".into()))?;
             let given: Vec<&TensorShape> = inputs.iter().map(|&i| &shapes.tensors[i]).collect();
             let shape = infer_one(spec, layer, &given, (height, width)).map_err(fail)?;
+            check_tensor(&layer.op, &given, &shape).map_err(fail)?;
             shapes.tensors.push(shape);
             shapes.inputs.push(inputs);
         }

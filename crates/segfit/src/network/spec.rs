@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::geometry::{self, Geometry, Window};
+use super::limits;
 use super::shape::{Shapes, TensorShape};
 use crate::error::{Error, Result};
 
@@ -400,7 +401,7 @@ impl NetworkSpec {
         for (i, layer) in self.layers.iter().enumerate() {
             let inputs = layer.inputs.iter().filter_map(|n| self.layer_index(n)).filter(|&j| j < i);
             let input = inputs.map(|j| factor[j]).max().unwrap_or(1);
-            let down = |stride: [usize; 2]| input * stride[0].max(stride[1]);
+            let down = |stride: [usize; 2]| input.saturating_mul(stride[0].max(stride[1]));
             factor[i] = match (&layer.op, layer.op.geometry(), layer.op.window()) {
                 (Op::GlobalAveragePool, ..) => 1,
                 (Op::Upsample { factor, .. }, ..) => (input / factor.iter().copied().max().unwrap_or(1).max(1)).max(1),
@@ -433,6 +434,7 @@ impl NetworkSpec {
         if self.rank != 2 {
             return fail(&self.output, format!("rank {} cannot be executed, only rank 2", self.rank));
         }
+        limits::check(self)?;
         self.validate_groups()?;
         for (i, layer) in self.layers.iter().enumerate() {
             if self.layers[..i].iter().any(|l| l.name == layer.name) {

@@ -80,6 +80,7 @@ pub fn export(spec: &NetworkSpec, weights: &[Tensor], options: &ExportOptions) -
         initializer: writer.initializers,
         input: vec![info(IMAGE, data_type::FLOAT, dims(spec.in_channels(), options.size))],
         output: vec![info(name, data_type::FLOAT, dims(spec.classes, output_size))],
+        ..Default::default()
     };
     Ok(model(graph, Vec::new()))
 }
@@ -93,6 +94,7 @@ pub(crate) fn model(graph: GraphProto, metadata: Vec<StringStringEntryProto>) ->
         graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
         metadata_props: metadata,
+        ..Default::default()
     };
     model.encode_to_vec()
 }

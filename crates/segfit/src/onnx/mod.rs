@@ -13,6 +13,7 @@ mod node;
 mod operators;
 pub(crate) mod proto;
 mod read;
+pub(crate) mod self_contained;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! The messages of ONNX files that are read or written, with the field numbers of `onnx.proto` (ONNX 1.16, IR version 10).
 //!
-//! What is not listed here (subgraphs, functions' bodies, sparse and quantised tensors) is skipped by the decoder.
+//! What is not listed here is skipped by the decoder; of subgraphs, functions' bodies and sparse tensors it is kept that they are there.
 
 /// A model: a graph and the operator sets that it is written in.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -17,6 +17,9 @@ pub struct ModelProto {
     pub opset_import: Vec<OperatorSetIdProto>,
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
+    /// Only whether there are any.
+    #[prost(bytes = "vec", repeated, tag = "25")]
+    pub functions: Vec<Vec<u8>>,
 }
 
 /// A version of a set of operators.
@@ -41,6 +44,9 @@ pub struct GraphProto {
     pub input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
+    /// Only whether there are any.
+    #[prost(bytes = "vec", repeated, tag = "15")]
+    pub sparse_initializer: Vec<Vec<u8>>,
 }
 
 /// One use of an operator.
@@ -81,6 +87,17 @@ pub struct AttributeProto {
     pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
     pub kind: i32,
+    /// This and the next four: only whether there are any.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub graph: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    pub tensors: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "11")]
+    pub graphs: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "22")]
+    pub sparse_tensor: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "23")]
+    pub sparse_tensors: Vec<Vec<u8>>,
 }
 
 /// Values of [`AttributeProto::kind`].

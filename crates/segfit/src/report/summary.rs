@@ -46,21 +46,23 @@ fn plot(plan: &Plan, columns: usize) -> String {
     let rows: Vec<(f64, Interval)> =
         plan.alternatives.iter().map(|r| ((r.params.max(1) as f64).log10(), r.dice)).collect();
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return String::new() };
-    let width = columns - 8;
+    let width = columns.saturating_sub(8).max(1);
     let range =
         |values: &mut dyn Iterator<Item = f64>| values.fold((1.0_f64, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
     let (low, high) = range(&mut rows.iter().flat_map(|(_, d)| [d.low, d.high]));
     let span = (high - low).max(1e-3);
     let row = |dice: f64| (((high - dice) / span) * (ROWS - 1) as f64).round().clamp(0.0, (ROWS - 1) as f64) as usize;
     let reach = (last.0 - first.0).max(1e-9);
-    let column = |log: f64| (((log - first.0) / reach) * (width - 1) as f64).round() as usize;
+    let column = |log: f64| ((((log - first.0) / reach) * (width - 1) as f64).round() as usize).min(width - 1);
     let mut grid = vec![vec![' '; width]; ROWS];
     for (log, dice) in &rows {
         let at = column(*log);
-        grid[row(dice.high)..=row(dice.low)].iter_mut().for_each(|line| line[at] = ':');
+        // A file may say them in another order.
+        let (top, bottom) = (row(dice.high).min(row(dice.low)), row(dice.low).max(row(dice.high)));
+        grid[top..=bottom].iter_mut().for_each(|line| line[at] = ':');
         grid[row(dice.mean)][at] = 'o';
     }
-    let at = column((plan.network.params.max(1) as f64).log10()).min(width - 1);
+    let at = column((plan.network.params.max(1) as f64).log10());
     grid[row(plan.predicted.dice.mean)][at] = '#';
     let mut text = String::from("predicted Dice (: 90% interval, # this plan)\n");
     for (i, line) in grid.iter().enumerate() {

@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Numbers, Options, Output};
-use crate::data::{Axis, LabelMap, Normalisation};
+use crate::data::{Axis, LabelMap, MAX_SIDE, Normalisation};
 use crate::error::{Error, Result};
 use crate::export::Deployment;
-use crate::onnx::decode;
 use crate::onnx::proto::StringStringEntryProto;
+use crate::onnx::{decode, self_contained};
 use crate::recipe::{InputSpec, LossKind};
 
 /// `segfit.format` of these files.
@@ -104,7 +104,8 @@ impl Metadata {
     /// That of an ONNX file; `path` is only for messages. `None`: segfit did not export it for deployment.
     ///
     /// # Errors
-    /// [`Error::Decode`] when it is no ONNX file; [`Error::Json`] when the properties are of another version or damaged.
+    /// [`Error::Decode`] when it is no ONNX file; [`Error::Json`] when the properties are of another version or damaged;
+    /// [`Error::Content`] when running it would read other files.
     pub fn read(path: &Path, bytes: &[u8]) -> Result<Option<Self>> {
         let model = decode(path, bytes)?;
         let found: Vec<(&str, &str)> =
@@ -118,7 +119,29 @@ impl Metadata {
             Some((_, other)) => return Err(bad(format!("its format is {other}"))),
             None => return Err(bad("it has no segfit.format".into())),
         }
-        parse(&found).map(Some).map_err(bad)
+        self_contained::check(&model).map_err(|got| Error::Content {
+            path: path.into(),
+            expected: "a file that holds all its values, as `segfit export` writes it".into(),
+            got,
+            hint: "export the run again".into(),
+        })?;
+        let metadata: Self = parse(&found).map_err(bad)?;
+        metadata.check().map_err(bad)?;
+        Ok(Some(metadata))
+    }
+}
+
+impl Metadata {
+    /// Fails for numbers that no exported network has.
+    fn check(&self) -> std::result::Result<(), String> {
+        self.normalisation.check(self.normalisation.mean.len().max(1))?;
+        if !(1..=256).contains(&self.classes.len()) {
+            return Err(format!("{} classes, expected 1 to 256", self.classes.len()));
+        }
+        if !(1..=MAX_SIDE).contains(&self.multiple) {
+            return Err(format!("segfit.multiple is {}, expected 1 to {MAX_SIDE}", self.multiple));
+        }
+        Ok(())
     }
 }
 

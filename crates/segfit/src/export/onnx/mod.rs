@@ -122,7 +122,8 @@ pub fn bytes(deployment: &Deployment, options: &Options) -> Result<Vec<u8>> {
     };
     let output = info(options.output.name(), kind, dims(&sides));
     let Writer { nodes: node, initializers: initializer, .. } = writer;
-    let graph = GraphProto { name: spec.family.clone(), node, initializer, input: vec![input], output: vec![output] };
+    let (name, input, output) = (spec.family.clone(), vec![input], vec![output]);
+    let graph = GraphProto { name, node, initializer, input, output, ..Default::default() };
     Ok(model(graph, Metadata::of(&deployment, options).properties()))
 }
 
