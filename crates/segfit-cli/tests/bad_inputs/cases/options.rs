@@ -9,7 +9,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
         "mesure data",
         "unrecognized subcommand 'mesure'\n\n\
          \x20\x20tip: a similar subcommand exists: 'measure'\n\n\
-         Usage: segfit2 [OPTIONS] <COMMAND>{help}",
+         Usage: segfit [OPTIONS] <COMMAND>{help}",
     ),
     (
         "an option that does not exist",
@@ -214,7 +214,7 @@ const OPTIONS: &[(&str, &str, &str)] = &[
         "report",
         "the following required arguments were not provided:\n\
          \x20\x20<PLAN|RUN|PROFILE>...\n\n\
-         Usage: segfit2 report <PLAN|RUN|PROFILE>...{help}",
+         Usage: segfit report <PLAN|RUN|PROFILE>...{help}",
     ),
     (
         "an export of nothing",
