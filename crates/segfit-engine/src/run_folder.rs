@@ -199,6 +199,7 @@ pub(crate) fn identity(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use segfit::data::LabelEntry;
     use segfit::network::families::{Options, unet};
     use segfit::recipe::{InputMode, InputSpec};
 
@@ -206,6 +207,7 @@ mod tests {
     fn a_run_whose_files_do_not_belong_together_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let network = unet(&Options { in_channels: 1, base_width: 1, depth: 1, ..Options::default() }).unwrap();
+        let entry = |class: u8| LabelEntry { value: class.into(), class, name: None };
         let write = |channels: usize, size: usize| {
             let info = RunInfo {
                 format: RUN_FORMAT.into(),
@@ -214,10 +216,11 @@ mod tests {
                 engine: String::new(),
                 dataset: String::new(),
                 fingerprint: String::new(),
-                label_map: LabelMap::empty(),
+                label_map: LabelMap { entries: vec![entry(0), entry(1)], ..LabelMap::empty() },
                 normalisation: Normalisation { mean: vec![0.0; channels], std: vec![1.0; channels] },
                 recipe: Recipe::r0(InputSpec { mode: InputMode::Resize, size }),
                 seed: 0,
+                axis: None,
                 lineage: LineageRecord::default(),
             };
             write_json(&dir.path().join("run.json"), &info).unwrap();
@@ -226,10 +229,10 @@ mod tests {
         };
         assert_eq!(write(1, 32), Ok(()));
         let error = write(3, 32).unwrap_err();
-        assert!(error.contains("run.json") && error.contains("3 and 3 channel(s)"), "{error}");
+        assert!(error.contains("run.json") && error.contains("means of 3 and deviations of 3"), "{error}");
         for size in [0, usize::MAX] {
             let error = write(1, size).unwrap_err();
-            assert!(error.contains("run.json") && error.contains("input size"), "{error}");
+            assert!(error.contains("run.json") && error.contains("pixels along a side"), "{error}");
         }
     }
 }

@@ -322,7 +322,7 @@ pub fn segment_banded_by<E: From<Error>>(
             let small = image.resized(input.size, input.size).map_err(Error::from)?;
             let whole = InputSpec { mode: InputMode::Patch, ..input };
             let small = probabilities_by(&small, whole, tile, run)?;
-            each_resized_row(&small, height, width, &mut |_, row| {
+            each_resized_row(&small, height, width, |_, row| {
                 let row = Image { channels: small.channels, height: 1, width, data: row.to_vec() };
                 done(&largest(&row))
             })

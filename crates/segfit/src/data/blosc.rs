@@ -92,7 +92,7 @@ fn one_block(chunk: &[u8], start: usize, length: usize, header: &Header) -> Reas
         && size <= MOST_STREAMS
         && length == header.block
         && header.block / size >= LEAST_SPLIT
-        && header.block % size == 0;
+        && header.block.is_multiple_of(size);
     let streams = if is_split { size } else { 1 };
     let each = length / streams;
     let mut block = Vec::with_capacity(length);

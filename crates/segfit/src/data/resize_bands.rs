@@ -59,7 +59,7 @@ pub fn each_resized_row<E>(
     image: &Image,
     height: usize,
     width: usize,
-    each: &mut dyn FnMut(usize, &[f32]) -> Result<(), E>,
+    mut each: impl FnMut(usize, &[f32]) -> Result<(), E>,
 ) -> Result<(), E> {
     assert!(height > 0 && width > 0, "an image of {width} x {height} pixels cannot be made");
     let mut resizer = Resizer::new();
@@ -202,7 +202,7 @@ mod tests {
                 prop_assert!((a - b).abs() <= 1e-6, "{a} {b}");
             }
             prop_assert_eq!((made.height, made.width, made.data.len()), (whole.height, whole.width, whole.data.len()));
-            each_resized_row(&image, to.0, to.1, &mut |y, row| {
+            each_resized_row(&image, to.0, to.1, |y, row| {
                 for (i, a) in row.iter().enumerate() {
                     let b = whole.plane(i / to.1)[y * to.1 + i % to.1];
                     prop_assert!((a - b).abs() <= 1e-6, "{} {}", a, b);

@@ -314,7 +314,7 @@ mod tests {
             let raster = decode_tiff(&bytes).unwrap();
             let Samples::U16(values) = raster.samples else { unreachable!() };
             assert_eq!(values, (0..12).map(|v| v * 1000).collect::<Vec<u16>>(), "{big_endian} {big_tiff}");
-            let error = decode_tiff(&[&bytes[..20], &vec![0; 8], &bytes[28..]].concat()).unwrap_err();
+            let error = decode_tiff(&[&bytes[..20], &[0; 8], &bytes[28..]].concat()).unwrap_err();
             assert!(error.contains("zstd"), "{error}");
         }
     }

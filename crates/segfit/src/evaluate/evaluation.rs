@@ -120,9 +120,9 @@ pub struct SurfaceScores {
     /// How they were compared.
     #[serde(flatten)]
     pub options: SurfaceOptions,
-    /// 95% Hausdorff distance; smaller is better. See [`SurfaceDistances::hd95`].
+    /// 95% Hausdorff distance; smaller is better. See [`SurfaceDistances::hd95`](super::SurfaceDistances::hd95).
     pub hd95: Interval,
-    /// Normalised surface Dice, 0 to 1. See [`SurfaceDistances::nsd`].
+    /// Normalised surface Dice, 0 to 1. See [`SurfaceDistances::nsd`](super::SurfaceDistances::nsd).
     pub nsd: Interval,
 }
 

@@ -73,7 +73,7 @@ mod tests {
             AttributeProto { name: name.clone(), graphs: part(), ..Default::default() },
             AttributeProto { name: name.clone(), tensors: part(), ..Default::default() },
             AttributeProto { name: name.clone(), sparse_tensor: part(), ..Default::default() },
-            AttributeProto { name: name.clone(), sparse_tensors: part(), ..Default::default() },
+            AttributeProto { name, sparse_tensors: part(), ..Default::default() },
         ] {
             assert!(found(with(attribute), vec![]).contains("then_branch"));
         }

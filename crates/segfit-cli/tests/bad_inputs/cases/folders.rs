@@ -310,7 +310,8 @@ fn unix() -> Vec<Case> {
         crate::support::skipped("bad inputs without permission: root may read everything");
     } else {
         let locked = |lab: &Path| {
-            std::fs::set_permissions(lab.join(IMAGE), std::fs::Permissions::from_mode(0)).expect("the file is ours");
+            std::fs::set_permissions(lab.join(IMAGE), std::fs::Permissions::from_mode(0o000))
+                .expect("the file is ours");
         };
         cases.push(set(
             "an image without permission",

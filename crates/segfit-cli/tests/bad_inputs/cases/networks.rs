@@ -228,7 +228,7 @@ pub fn cases() -> Vec<Case> {
                     FILE,
                     "\"padding\": [\n        1,\n        1\n      ]",
                     "\"padding\": [\n        0,\n        0\n      ]",
-                )
+                );
             },
             "network.json: expected a network whose layers fit together, found layer dec1.concat: inputs of \
              511x511 and 510x510 pixels\n\
