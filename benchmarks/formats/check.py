@@ -198,6 +198,9 @@ def made(folder):
             setattr(data, f"{colour}PaletteColorLookupTableData", (entries.astype(np.uint8) if bits == 8 else entries).tobytes())
         data.PixelData = smooth.tobytes()
         data.save_as(folder / f"palette_{bits}.dcm")
+    deflated = pydicom.dcmread(folder / "frames.dcm")
+    deflated.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    deflated.save_as(folder / "frames_deflated.dcm")
     rle = pydicom.dcmread(folder / "frames.dcm")
     rle.compress(pydicom.uid.RLELossless)
     rle.save_as(folder / "frames_rle.dcm")

@@ -50,6 +50,8 @@ pub(super) const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
 
 /// A segmentation, whose frames are segments and not slices.
 pub(super) const SEGMENTATION: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+/// Everything behind the meta group is deflated.
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 /// The index of a medium, which holds no pixels.
 const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 
@@ -332,6 +334,11 @@ impl Head {
             // The pixels' own precision counts where the header says another one.
             (stored.bits, stored.high_bit) = (bits, bits - 1);
             (bytes, true, false)
+        } else if self.syntax == DEFLATED {
+            // Inflated when the file was opened; the pixels are plain.
+            let element = object.element_opt(PIXEL_DATA).ok().flatten();
+            let bytes = element.and_then(|e| e.to_bytes().ok()).ok_or_else(|| refuse("it holds no pixels".into()))?;
+            (bytes.into_owned(), self.photometric == "RGB", self.planar)
         } else {
             if self.syntax == RLE {
                 check_runs(fragments_of(object), self.rows * self.columns).map_err(refuse)?;
@@ -399,7 +406,7 @@ fn syntax_name(uid: &str) -> &'static str {
     match uid {
         "1.2.840.10008.1.2" => "implicit little-endian",
         "1.2.840.10008.1.2.1" => "explicit little-endian",
-        "1.2.840.10008.1.2.1.99" => "deflate",
+        DEFLATED => "deflate",
         "1.2.840.10008.1.2.2" => "explicit big-endian",
         "1.2.840.10008.1.2.4.50" => "JPEG baseline",
         "1.2.840.10008.1.2.4.51" => "JPEG extended (12 bits)",

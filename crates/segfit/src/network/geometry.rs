@@ -183,13 +183,9 @@ pub(super) fn window(op: &Op) -> Option<Window> {
     (positive && within).then_some(found)
 }
 
-/// Largest number of a list: no image that is read has larger sides.
-pub(super) const LARGEST: usize = 4096;
-
 /// A list of two numbers, or `default` for an empty one.
 fn pair(list: &[usize], default: [usize; 2]) -> Option<[usize; 2]> {
     match list {
-        _ if list.iter().any(|&n| n > LARGEST) => None,
         [] => Some(default),
         [a, b] => Some([*a, *b]),
         _ => None,

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::geometry::LARGEST;
 use super::limits::check_tensor;
 use super::spec::{GroupKind, Layer, NetworkSpec, Op, PadMode};
 use crate::error::{Error, Result};
@@ -114,7 +113,7 @@ fn infer_one(spec: &NetworkSpec, layer: &Layer, inputs: &[&TensorShape], image: 
         Op::Clamp { low, high } if low > high => Err(format!("no value is at least {low} and at most {high}")),
         Op::MaxPool { .. } | Op::AveragePool { .. } => {
             let window = layer.op.window().ok_or(
-                "every spatial list needs two numbers up to 4096, kernel and stride at least 1, padding at most half of the kernel",
+                "every spatial list needs two numbers, kernel and stride at least 1, padding at most half of the kernel",
             )?;
             let (height, width) = window.output_size((inputs[0].height, inputs[0].width))?;
             Ok(TensorShape { height, width, ..inputs[0].clone() })
@@ -211,7 +210,7 @@ fn fresh(spec: &NetworkSpec, group: &str, height: usize, width: usize) -> Inferr
 /// Height and width of a convolution's output.
 fn output_size(layer: &Layer, input: &TensorShape) -> std::result::Result<(usize, usize), String> {
     let geometry = layer.op.geometry().ok_or(
-        "every spatial list needs two numbers up to 4096, kernel, stride and dilation at least 1, output_padding less than the \
+        "every spatial list needs two numbers, kernel, stride and dilation at least 1, output_padding less than the \
          stride",
     )?;
     geometry.output_size((input.height, input.width))
@@ -226,8 +225,7 @@ fn divides(groups: usize, channels: usize, side: &str) -> std::result::Result<()
 
 fn pair(list: &[usize]) -> std::result::Result<(usize, usize), String> {
     match list {
-        [a, b] if *a.max(b) <= LARGEST => Ok((*a, *b)),
-        [a, b] => Err(format!("{a} x {b}, the most is {LARGEST}")),
+        [a, b] => Ok((*a, *b)),
         _ => Err(format!("{} spatial values for two dimensions", list.len())),
     }
 }

@@ -10,9 +10,6 @@ use crate::error::{Error, Result};
 /// `format` of network files.
 pub const NETWORK_FORMAT: &str = "segfit-network/1";
 
-/// Most channels of a group: beyond it weights cannot be counted in every place where they are.
-const MOST_CHANNELS: usize = 1 << 20;
-
 /// A network: layers in execution order, each naming its inputs and, where it makes new channels, their group.
 ///
 /// A *group* is a set of channels that must be equal in number wherever it appears, so that narrowing only changes
@@ -472,9 +469,6 @@ impl NetworkSpec {
         for (i, group) in self.groups.iter().enumerate() {
             if self.groups[..i].iter().any(|g| g.name == group.name) {
                 return fail(&group.name, "two groups have this name".into());
-            }
-            if group.channels > MOST_CHANNELS {
-                return fail(&group.name, format!("{} channels, the most are {MOST_CHANNELS}", group.channels));
             }
             if group.channels == 0 || group.divisible_by == 0 || !group.channels.is_multiple_of(group.divisible_by) {
                 let reason = format!("{} channels, must be a multiple of {}", group.channels, group.divisible_by);

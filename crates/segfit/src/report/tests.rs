@@ -261,6 +261,16 @@ fn the_terminal_shows_the_answer_and_a_plot_that_fits() {
 }
 
 #[test]
+fn a_plan_whose_intervals_are_turned_round_still_has_a_plot() {
+    let mut plan = made("cells").plan;
+    plan.alternatives.reverse();
+    plan.alternatives.iter_mut().for_each(|a| std::mem::swap(&mut a.dice.low, &mut a.dice.high));
+    plan.network.params = u64::MAX;
+    let text = summary(&plan, Some(60));
+    assert!(text.contains('#') && text.lines().count() > 10, "{text}");
+}
+
+#[test]
 fn what_is_missing_is_left_out() {
     let made = made("cells");
     let empty = render(&Content { title: "nothing".into(), ..Content::default() }).unwrap();

@@ -25,7 +25,7 @@ pub fn cases() -> Vec<Case> {
             "a DICOM file cut behind its mark",
             DCM,
             &good().bytes()[..132],
-            "FILE: cannot be read as DICOM: Could not parse meta group data set\n\
+            "FILE: cannot be read as DICOM: Could not decode data element\n\
              hint: {damaged}",
         ),
         volume(
@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
             "a DICOM file cut within its pixels",
             DCM,
             &good().bytes()[..1500],
-            "FILE: cannot be read as DICOM: Could not read data set token\n\
+            "FILE: cannot be read as DICOM: an element claims 2048 bytes, beyond the end of the file\n\
              hint: {damaged}",
         ),
         volume(
@@ -70,7 +70,7 @@ pub fn cases() -> Vec<Case> {
         one(
             "a DICOM file without a transfer syntax",
             Slice { syntax: "", ..good() },
-            "FILE: cannot be read as DICOM: Could not parse meta group data set\n\
+            "FILE: cannot be read as DICOM: Missing data element `TransferSyntax`\n\
              hint: {damaged}",
         ),
         one(
@@ -118,14 +118,15 @@ pub fn cases() -> Vec<Case> {
             "a DICOM file that claims 65535 x 65535 pixels",
             Slice { rows: 65_535, columns: 65_535, ..good() },
             "FILE: cannot be read as DICOM: it claims 65535 x 65535 x 1 x 1 voxels, 2 bytes each when decoded; \
-             the limit is 1024 MiB for one file: cut it into several files\n\
+             the limit is 1024 MiB for one file: cut it into several files, or raise the limit with \
+             --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         one(
-            "a DICOM file with a palette",
+            "a DICOM file of colours by number without a palette",
             Slice { colour: "PALETTE COLOR", ..good() },
-            "FILE: expected {dicom}, found PALETTE COLOR with 1 sample(s) per pixel\n\
-             hint: {decompress}",
+            "FILE: cannot be read as DICOM: it does not say its palette's size\n\
+             hint: {damaged}",
         ),
         one(
             "a DICOM file of an unknown colour",
@@ -142,7 +143,8 @@ pub fn cases() -> Vec<Case> {
             "a DICOM file of a million frames",
             Slice { frames: Some("1000000"), ..good() },
             "FILE: cannot be read as DICOM: it claims 32 x 32 x 1000000 x 1 voxels, 2 bytes each when decoded; \
-             the limit is 1024 MiB for one file: cut it into several files\n\
+             the limit is 1024 MiB for one file: cut it into several files, or raise the limit with \
+             --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         one(
@@ -154,7 +156,8 @@ pub fn cases() -> Vec<Case> {
             "a DICOM segmentation object",
             Slice { class: "1.2.840.10008.5.1.4.1.1.66.4", ..good() },
             "FILE: expected pictures, found a DICOM segmentation object\n\
-             hint: convert it to NIfTI of the image's size (for example with segimage2itkimage of dcmqi)",
+             hint: it is read as the mask of its DICOM image: put it into the masks' folder, with the name of the \
+             image or series",
         ),
         one(
             "the index of a medium",

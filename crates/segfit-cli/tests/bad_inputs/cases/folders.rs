@@ -162,10 +162,13 @@ pub fn cases() -> Vec<Case> {
              hint: convert it to NIfTI or to a TIFF stack",
         ),
         set(
-            "an OME-Zarr among the images",
-            |lab| put(lab, "data/images/plate.zarr/.zattrs", "{}"),
-            "data/images/plate.zarr: expected {image file}, found a .zarr file, a format that is not read\n\
-             hint: convert it to NIfTI or to a TIFF stack",
+            "an OME-Zarr without an image",
+            |lab| {
+                put(lab, "data/images/plate.zarr/.zattrs", "{}");
+                put(lab, "data/masks/plate.zarr/.zattrs", "{}");
+            },
+            "data/images/plate.zarr: cannot be read as OME-Zarr: it has no \"multiscales\": it is no OME-Zarr image\n\
+             hint: {damaged}",
         ),
         set(
             "a colour picture among gray ones",

@@ -51,8 +51,8 @@ pub fn cases() -> Vec<Case> {
             JPG,
             jpeg_with(5, &[0xea, 0x60, 0xea, 0x60]),
             "FILE: cannot be read as JPEG: it claims 60000 x 60000 pixels; the limits are 65536 per side and \
-             1024 MiB decoded as a whole: cut it into several files, or save it as a tiled TIFF, which is \
-             measured piece by piece\n\
+             1024 MiB decoded as a whole: cut it into several files, save it as a tiled TIFF, which is \
+             measured piece by piece, or raise the limit with --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         picture(

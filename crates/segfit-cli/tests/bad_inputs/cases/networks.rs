@@ -87,14 +87,14 @@ pub fn cases() -> Vec<Case> {
             "a network.json with more channels than can be counted",
             |lab| edit(lab, "/groups/1/channels", json!(u64::MAX)),
             "network.json: expected a network whose layers fit together, found layer enc0: \
-             18446744073709551615 channels, the most are 1048576\n\
+             18446744073709551615 channels, at most 1048576 are read\n\
              hint: {layer}",
         ),
         of(
             "a network.json with a thousand million channels",
             |lab| edit(lab, "/groups/1/channels", json!(1_000_000_000)),
             "network.json: expected a network whose layers fit together, found layer enc0: 1000000000 \
-             channels, the most are 1048576\n\
+             channels, at most 1048576 are read\n\
              hint: {layer}",
         ),
         of(
@@ -186,32 +186,28 @@ pub fn cases() -> Vec<Case> {
             "a network.json with a kernel of 0 x 3",
             |lab| edit(lab, "/layers/1/kernel", json!([0, 3])),
             "network.json: expected a network whose layers fit together, found layer enc0.conv1: every spatial \
-             list needs two numbers up to 4096, kernel, stride and dilation at least 1, output_padding less \
-             than the stride\n\
+             list needs two numbers, kernel, stride and dilation at least 1, output_padding less than the stride\n\
              hint: {layer}",
         ),
         of(
             "a network.json with a kernel of one number",
             |lab| edit(lab, "/layers/1/kernel", json!([3])),
             "network.json: expected a network whose layers fit together, found layer enc0.conv1: every spatial \
-             list needs two numbers up to 4096, kernel, stride and dilation at least 1, output_padding less \
-             than the stride\n\
+             list needs two numbers, kernel, stride and dilation at least 1, output_padding less than the stride\n\
              hint: {layer}",
         ),
         of(
             "a network.json with a kernel of a million",
             |lab| edit(lab, "/layers/1/kernel", json!([1_000_000, 1_000_000])),
-            "network.json: expected a network whose layers fit together, found layer enc0.conv1: every spatial \
-             list needs two numbers up to 4096, kernel, stride and dilation at least 1, output_padding less \
-             than the stride\n\
+            "network.json: expected a network whose layers fit together, found layer enc0.conv1: a kernel, \
+             stride, padding or factor of 1000000, at most 4096 is read\n\
              hint: {layer}",
         ),
         of(
             "a network.json with padding beyond counting",
             |lab| edit(lab, "/layers/1/padding", json!([u64::MAX, u64::MAX])),
-            "network.json: expected a network whose layers fit together, found layer enc0.conv1: every spatial \
-             list needs two numbers up to 4096, kernel, stride and dilation at least 1, output_padding less \
-             than the stride\n\
+            "network.json: expected a network whose layers fit together, found layer enc0.conv1: a kernel, \
+             stride, padding or factor of 18446744073709551615, at most 4096 is read\n\
              hint: {layer}",
         ),
         of(

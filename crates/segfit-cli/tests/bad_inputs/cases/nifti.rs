@@ -135,7 +135,8 @@ pub fn cases() -> Vec<Case> {
             NII,
             with_shorts(DIM, &[3, i16::MAX, i16::MAX, i16::MAX]),
             "FILE: cannot be read as NIfTI: it claims 32767 x 32767 x 32767 voxels, 4 bytes each when decoded; \
-             the limit is 1024 MiB for one file: cut it into several files\n\
+             the limit is 1024 MiB for one file: cut it into several files, or raise the limit with \
+             --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         volume(
@@ -143,7 +144,8 @@ pub fn cases() -> Vec<Case> {
             GZ,
             gzip(&with_shorts(DIM, &[3, i16::MAX, i16::MAX, i16::MAX])),
             "FILE: cannot be read as NIfTI: it claims 32767 x 32767 x 32767 voxels, 4 bytes each when decoded; \
-             the limit is 1024 MiB for one file: cut it into several files\n\
+             the limit is 1024 MiB for one file: cut it into several files, or raise the limit with \
+             --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         volume(

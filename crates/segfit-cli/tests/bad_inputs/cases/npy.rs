@@ -151,7 +151,8 @@ pub fn cases() -> Vec<Case> {
             NPY,
             array("<f8", "(60000, 60000)", &[0; 64]),
             "FILE: cannot be read as NumPy: it claims 60000 x 60000 voxels, 4 bytes each when decoded; the \
-             limit is 1024 MiB for one file: cut it into several files\n\
+             limit is 1024 MiB for one file: cut it into several files, or raise the limit with \
+             --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         picture(
@@ -159,7 +160,8 @@ pub fn cases() -> Vec<Case> {
             NPY,
             array("|u1", "(9223372036854775807, 4, 4)", &[0; 64]),
             "FILE: cannot be read as NumPy: it claims 9223372036854775807 x 4 x 4 voxels, 1 bytes each when \
-             decoded; the limit is 1024 MiB for one file: cut it into several files\n\
+             decoded; the limit is 1024 MiB for one file: cut it into several files, or raise the limit with \
+             --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         picture(

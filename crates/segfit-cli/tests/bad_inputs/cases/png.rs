@@ -73,8 +73,8 @@ pub fn cases() -> Vec<Case> {
             PNG,
             bomb(60_000),
             "FILE: cannot be read as PNG: it claims 60000 x 60000 pixels; the limits are 65536 per side and \
-             1024 MiB decoded as a whole: cut it into several files, or save it as a tiled TIFF, which is \
-             measured piece by piece\n\
+             1024 MiB decoded as a whole: cut it into several files, save it as a tiled TIFF, which is \
+             measured piece by piece, or raise the limit with --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         picture(
@@ -82,8 +82,8 @@ pub fn cases() -> Vec<Case> {
             PNG,
             with(i32::MAX as u32, 1, 8, GRAY, &[0; 64]),
             "FILE: cannot be read as PNG: it claims 2147483647 x 1 pixels; the limits are 65536 per side and \
-             1024 MiB decoded as a whole: cut it into several files, or save it as a tiled TIFF, which is \
-             measured piece by piece\n\
+             1024 MiB decoded as a whole: cut it into several files, save it as a tiled TIFF, which is \
+             measured piece by piece, or raise the limit with --max-image-bytes if the file is yours\n\
              hint: {damaged}",
         ),
         picture(

@@ -194,7 +194,7 @@ pub fn cases() -> Vec<Case> {
             "train network.json data --size 32 --steps 9 --out run",
             |_| (),
             "run: expected an empty folder or one of the same network, recipe, data and seed, initial weights \
-             and teacher, found a run on data with seed 2000006\n\
+             and teacher, found a run with another recipe (r1-4)\n\
              hint: {weights}",
         ),
         Case::new(

@@ -7,11 +7,10 @@ use crate::files::tiff::{Tag, page};
 /// What is wrong, bits per sample, the tags (number, type, count, value; count 0: left out), the message.
 const TAGS: &[(&str, u32, &[Tag], &str)] = &[
     (
-        "a TIFF of zstd",
+        "a TIFF of zstd without zstd in it",
         8,
         &[(259, 3, 1, 50_000)],
-        "FILE: cannot be read as TIFF: its compression, zstd, is not read: save it with LZW or deflate, or \
-         without compression\n\
+        "FILE: cannot be read as TIFF: its zstd has no frame that can be read\n\
          hint: {damaged}",
     ),
     (
