@@ -192,10 +192,10 @@ def made(folder):
         data.Rows, data.Columns, data.Modality = 70, 90, "OT"
         data.BitsAllocated = data.BitsStored = 8
         data.HighBit, data.PixelRepresentation, data.PhotometricInterpretation = 7, 0, "PALETTE COLOR"
-        for i, colour in enumerate(("Red", "Green", "Blue")):
+        for colour in range(3):
             entries = rng.integers(0, 2**bits, 200, dtype=np.uint16)
-            setattr(data, f"{colour}PaletteColorLookupTableDescriptor", [200, 10, bits])
-            setattr(data, f"{colour}PaletteColorLookupTableData", (entries.astype(np.uint8) if bits == 8 else entries).tobytes())
+            data.add_new((0x0028, 0x1101 + colour), "US", [200, 10, bits])
+            data.add_new((0x0028, 0x1201 + colour), "OW", (entries.astype(np.uint8) if bits == 8 else entries).tobytes())
         data.PixelData = smooth.tobytes()
         data.save_as(folder / f"palette_{bits}.dcm")
     deflated = pydicom.dcmread(folder / "frames.dcm")
@@ -307,14 +307,14 @@ def measured(segfit, root):
     done = subprocess.run([segfit, "measure", root, "--json", "--no-cache", "--size", "128"], capture_output=True, text=True)
     if done.returncode:
         return next(l for l in done.stderr.splitlines() if l.startswith("error"))
-    of_masks = ("boundary", "class_balance", "blob", "fractal", "compact", "objects")
+    of_masks = ("boundary", "class_balance", "/blob", "compact", "objects")
     found = {}
 
     def collect(value, key):
         if isinstance(value, dict):
             for k, v in value.items():
                 collect(v, f"{key}/{k}")
-        elif isinstance(value, float) and any(m in key for m in of_masks):
+        elif isinstance(value, float) and any(m in key for m in of_masks) and "image_" not in key:
             found[key] = value
 
     collect(json.loads(done.stdout), "")
@@ -371,7 +371,9 @@ def main():
             made_rows.append(check(args.segfit, path, path.name))
             print(*made_rows[-1], sep=" | ", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        made_rows += segments(args.segfit, Path(folder))
+        for row in segments(args.segfit, Path(folder)):
+            made_rows.append(row)
+            print(*row, sep=" | ", flush=True)
     count = lambda rows, word: sum(r[-1].startswith(word) for r in rows)
     head = "| file | compared with | size | stored | result |\n| --- | --- | --- | --- | --- |\n"
     table = lambda rows: head + "".join("| " + " | ".join(r) + " |\n" for r in rows)

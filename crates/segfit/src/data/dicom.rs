@@ -50,6 +50,8 @@ pub(super) const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
 
 /// A segmentation, whose frames are segments and not slices.
 pub(super) const SEGMENTATION: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+/// A segmentation whose pixels are numbers of segments.
+pub(super) const LABEL_MAP: &str = "1.2.840.10008.5.1.4.1.1.66.7";
 /// Everything behind the meta group is deflated.
 const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 /// The index of a medium, which holds no pixels.
@@ -188,7 +190,7 @@ impl Head {
             hint: hint.into(),
         };
         match text(object, SOP_CLASS).unwrap_or_default().as_str() {
-            SEGMENTATION => {
+            SEGMENTATION | LABEL_MAP => {
                 return Err(content(
                     "pictures",
                     "a DICOM segmentation object",

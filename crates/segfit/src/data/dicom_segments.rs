@@ -6,8 +6,8 @@ use dicom_object::{DefaultDicomObject, InMemDicomObject, Tag};
 use dicom_pixeldata::PixelDecoder as _;
 
 use super::dicom::{
-    FRAME_GROUPS, PIXEL_DATA, POSITION, SEGMENTATION, SHARED_GROUPS, SOP_CLASS, Series, items, number, numbers,
-    of_frames, open_header, text, unreadable,
+    FRAME_GROUPS, LABEL_MAP, PIXEL_DATA, POSITION, SEGMENTATION, SHARED_GROUPS, SOP_CLASS, Series, items, number,
+    numbers, of_frames, open_header, text, unreadable,
 };
 use super::dicom_check::check;
 use super::raster::{Samples, Values};
@@ -32,7 +32,11 @@ pub(crate) fn is_segmentation(path: &Path) -> Result<bool> {
     use std::io::Read as _;
     let mut start = Vec::new();
     open_file(path)?.take(132).read_to_end(&mut start).map_err(Error::io(path))?;
-    Ok(super::dicom::is_dicom(&start) && text(&*open_header(path)?, SOP_CLASS).as_deref() == Some(SEGMENTATION))
+    if !super::dicom::is_dicom(&start) {
+        return Ok(false);
+    }
+    let class = text(&*open_header(path)?, SOP_CLASS);
+    Ok(matches!(class.as_deref(), Some(SEGMENTATION | LABEL_MAP)))
 }
 
 /// The segments of a segmentation object as labels, in the size and order of the slices of its image: the numbers of the segments,
