@@ -11,7 +11,7 @@ import time
 import zlib
 from pathlib import Path
 
-import check_files
+import file_checks
 
 SIZE = "48"
 TRAIN = ["train", "inputs/plan/plan.json", "inputs/data", "--size", SIZE]
@@ -112,7 +112,7 @@ def walk(folder, outputs):
                 yield from (Path(place) / name for name in [*folders, *files])
         elif root.exists():
             yield root
-    yield from (path for path in folder.iterdir() if check_files.TEMPORARY.match(path.name))
+    yield from (path for path in folder.iterdir() if file_checks.TEMPORARY.match(path.name))
 
 
 def tree(folder, outputs):
@@ -122,16 +122,16 @@ def tree(folder, outputs):
 
 
 def leftovers(folder, outputs):
-    return [p for p in walk(folder, outputs) if check_files.TEMPORARY.match(p.name)]
+    return [p for p in walk(folder, outputs) if file_checks.TEMPORARY.match(p.name)]
 
 
 def check_files(folder, outputs, allowed=None):
     """Every output file can be read to its end, and is one of those allowed. Their number."""
     count = 0
     for path in walk(folder, outputs):
-        if path.is_dir() or any(check_files.TEMPORARY.match(part) for part in path.relative_to(folder).parts):
+        if path.is_dir() or any(file_checks.TEMPORARY.match(part) for part in path.relative_to(folder).parts):
             continue
-        check_files.check(path)
+        file_checks.check(path)
         count += 1
         name = str(path.relative_to(folder))
         if allowed and content(path) not in [result[name] for result in allowed if name in result]:
@@ -213,7 +213,7 @@ class Scene:
             cut.parent.mkdir(parents=True, exist_ok=True)
             cut.write_bytes(data[:len(data) // 2].rstrip(b"\n"))
             try:
-                check_files.check(cut)
+                file_checks.check(cut)
             except ValueError:
                 continue
             raise Wrong(f"the reader of {path} does not notice that half of it is missing")
