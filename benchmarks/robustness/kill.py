@@ -22,7 +22,6 @@ import time
 from pathlib import Path
 
 import faults
-import file_checks
 from scene import COMMANDS, Scene, Wrong, check_files, leftovers, start
 
 # Share of the kills that each command gets.
