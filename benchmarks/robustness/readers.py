@@ -169,7 +169,7 @@ def segfit_says(program, command, data, path):
 def short(text, n=150):
     text = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
     # Where ITK was built does not matter.
-    text = re.sub(r"/(work|tmp)/\S*/(itk\w+)", r"\2", text)
+    text = re.sub(r"/(work|tmp)/\S*/(s?itk\w+)", r"\2", text)
     return text if len(text) <= n else text[: n - 3] + "..."
 
 
