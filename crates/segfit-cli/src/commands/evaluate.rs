@@ -208,9 +208,12 @@ fn scores(
     tolerance: Option<f64>,
     global: &Global,
 ) -> Result<Evaluation> {
-    let mut spacings = Vec::new();
-    for one in found {
-        spacings.push(dataset.spacing(one.index)?);
+    let mut spacings: Vec<Option<Spacing>> = Vec::new();
+    for (i, one) in found.iter().enumerate() {
+        // Slices of one volume have one spacing, and its headers are read once.
+        let image = |found: &Found| &dataset.pairs[found.index].image;
+        let is_next = i > 0 && image(&found[i - 1]) == image(one);
+        spacings.push(if is_next { spacings[i - 1] } else { dataset.spacing(one.index)? });
     }
     let spacings: Option<Vec<Spacing>> = spacings.into_iter().collect();
     let distances: Vec<[f64; 2]> =

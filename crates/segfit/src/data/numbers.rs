@@ -19,6 +19,24 @@ pub(crate) enum Number {
 }
 
 impl Number {
+    /// The type that NumPy calls so, without its byte order; booleans are bytes.
+    pub fn of_numpy(kind: &str) -> Option<Self> {
+        Some(match kind {
+            "b1" | "u1" => Self::U8,
+            "u2" => Self::U16,
+            "u4" => Self::U32,
+            "u8" => Self::U64,
+            "i1" => Self::I8,
+            "i2" => Self::I16,
+            "i4" => Self::I32,
+            "i8" => Self::I64,
+            "f2" => Self::F16,
+            "f4" => Self::F32,
+            "f8" => Self::F64,
+            _ => return None,
+        })
+    }
+
     /// Bytes in the file.
     pub fn size(self) -> usize {
         match self {

@@ -51,21 +51,8 @@ pub(crate) fn decode_npy(bytes: &[u8]) -> Reason<Volume> {
 }
 
 fn number_of(kind: &str) -> Reason<(Number, bool)> {
-    let number = match kind {
-        "b1" | "u1" => Number::U8,
-        "u2" => Number::U16,
-        "u4" => Number::U32,
-        "u8" => Number::U64,
-        "i1" => Number::I8,
-        "i2" => Number::I16,
-        "i4" => Number::I32,
-        "i8" => Number::I64,
-        "f2" => Number::F16,
-        "f4" => Number::F32,
-        "f8" => Number::F64,
-        other => return Err(format!("numbers of type {other} are not read: save integers or floating point")),
-    };
-    Ok((number, kind == "b1"))
+    let unknown = || format!("numbers of type {kind} are not read: save integers or floating point");
+    Ok((Number::of_numpy(kind).ok_or_else(unknown)?, kind == "b1"))
 }
 
 fn sides_of(shape: &[usize]) -> Reason<Sides> {

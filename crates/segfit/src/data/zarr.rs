@@ -267,7 +267,7 @@ impl Array {
             Value::Null => Codec::None,
             compressor => Codec::of(compressor["id"].as_str().unwrap_or("an unnamed codec"))?,
         };
-        let number = number_of(kind)?;
+        let number = Number::of_numpy(kind).ok_or_else(|| format!("numbers of type {kind} are not read"))?;
         let big_endian = order == ">";
         Ok(Self {
             folder: folder.into(),
@@ -374,23 +374,6 @@ impl Array {
         };
         bytes.map(Some).map_err(|reason| Error::Decode { path, format: "Zarr".into(), reason })
     }
-}
-
-fn number_of(kind: &str) -> Reason<Number> {
-    Ok(match kind {
-        "b1" | "u1" => Number::U8,
-        "u2" => Number::U16,
-        "u4" => Number::U32,
-        "u8" => Number::U64,
-        "i1" => Number::I8,
-        "i2" => Number::I16,
-        "i4" => Number::I32,
-        "i8" => Number::I64,
-        "f2" => Number::F16,
-        "f4" => Number::F32,
-        "f8" => Number::F64,
-        other => return Err(format!("numbers of type {other} are not read")),
-    })
 }
 
 /// Whole numbers of a list.
