@@ -7,15 +7,14 @@ use segfit::cost::latency::{LatencyModel, LatencyTable};
 use segfit::files::read_json;
 use segfit::network::NetworkSpec;
 use segfit::network::families::{Options, unet};
-use segfit::plan::{Ladder, Plan, LADDER_FORMAT, compare};
-use segfit::predict::{Choices, Manifest, Mapping, Measures, Subject, NetworkOptions, collect, curve};
+use segfit::plan::{LADDER_FORMAT, Ladder, Plan, compare};
+use segfit::predict::{Choices, Manifest, Mapping, Measures, NetworkOptions, Subject, collect, curve};
 use segfit::report::{Content, render};
 
 use crate::place::file;
 
-static NETWORK: LazyLock<NetworkSpec> = LazyLock::new(|| {
-    unet(&Options { base_width: 2, depth: 2, ..Options::default() }).expect("a U-Net")
-});
+static NETWORK: LazyLock<NetworkSpec> =
+    LazyLock::new(|| unet(&Options { base_width: 2, depth: 2, ..Options::default() }).expect("a U-Net"));
 
 /// plan.json or sizes.json, shown as text and as a page.
 pub fn plan(bytes: &[u8]) {
@@ -45,7 +44,11 @@ pub fn records(bytes: &[u8]) {
     }
     if let Ok(manifest) = Manifest::read(&path) {
         for job in &manifest.jobs {
-            assert!(job.id.bytes().all(|b| b.is_ascii_hexdigit()), "a job's id becomes the name of a folder: {}", job.id);
+            assert!(
+                job.id.bytes().all(|b| b.is_ascii_hexdigit()),
+                "a job's id becomes the name of a folder: {}",
+                job.id
+            );
             let _ = job.network(1, 2).map(|n| n.validate());
         }
     }
@@ -83,7 +86,8 @@ fn predict(mapping: &Mapping, measures: &Measures) {
     for dice in [0.0, 0.3, 1.0] {
         let _ = mapping.predict(measures, dice, &NETWORK, 128);
     }
-    let options = NetworkOptions { family: "unet".into(), in_channels: 1, classes: 2, full_width: 16, depth: 2, size: 64 };
+    let options =
+        NetworkOptions { family: "unet".into(), in_channels: 1, classes: 2, full_width: 16, depth: 2, size: 64 };
     let dataset = segfit::predict::DatasetId { name: "a".into(), fingerprint: "0".into() };
     let subject = Subject { dataset, measures: measures.clone(), constant_dice: 0.3 };
     let _ = curve(mapping, &subject, &options).map(|c| c.table());

@@ -67,8 +67,8 @@ pub fn run(bytes: &[u8]) {
         return;
     }
     let backend = CpuBackend::detect();
-    let mut segmenter =
-        Segmenter::new(&backend, network, weights, info.normalisation.clone(), info.recipe.input).with_loss(info.recipe.loss);
+    let mut segmenter = Segmenter::new(&backend, network, weights, info.normalisation.clone(), info.recipe.input)
+        .with_loss(info.recipe.loss);
     let image = Image { channels: 1, height: 20, width: 28, data: vec![0.5; 20 * 28] };
     if let Ok(mask) = segmenter.segment(&image) {
         let _ = segfit::data::write_mask(&folder().join("mask.png"), &mask, &info.label_map);

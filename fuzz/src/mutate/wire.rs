@@ -17,8 +17,22 @@ enum Body {
 }
 
 const TEXTS: [&str; 16] = [
-    "", "Conv", "ConvTranspose", "Add", "Mul", "Concat", "Relu", "MaxPool", "Resize", "Reshape", "Slice", "Gather", "Pad",
-    "Expand", "BatchNormalization", "../../x",
+    "",
+    "Conv",
+    "ConvTranspose",
+    "Add",
+    "Mul",
+    "Concat",
+    "Relu",
+    "MaxPool",
+    "Resize",
+    "Reshape",
+    "Slice",
+    "Gather",
+    "Pad",
+    "Expand",
+    "BatchNormalization",
+    "../../x",
 ];
 
 pub fn changed(file: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {

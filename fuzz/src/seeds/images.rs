@@ -53,9 +53,12 @@ fn pictures(to: &Path) -> Made {
         ("rgb", color),
     ];
     for (name, image) in &kinds {
-        for (format, ending) in
-            [(ImageFormat::Png, "png"), (ImageFormat::Jpeg, "jpg"), (ImageFormat::Bmp, "bmp"), (ImageFormat::Gif, "gif")]
-        {
+        for (format, ending) in [
+            (ImageFormat::Png, "png"),
+            (ImageFormat::Jpeg, "jpg"),
+            (ImageFormat::Bmp, "bmp"),
+            (ImageFormat::Gif, "gif"),
+        ] {
             let mut out = Cursor::new(Vec::new());
             if image.write_to(&mut out, format).is_err() {
                 continue;
@@ -73,7 +76,11 @@ fn pictures(to: &Path) -> Made {
         }
     }
     put(to, "picture", "animated.gif", &animated)?;
-    for (name, bytes) in [("gray.png", png_gray(32, 32)), ("two.png", png_mask(32, 32)), ("rgb.png", encoded(&ramp(32), ImageFormat::Png))] {
+    for (name, bytes) in [
+        ("gray.png", png_gray(32, 32)),
+        ("two.png", png_mask(32, 32)),
+        ("rgb.png", encoded(&ramp(32), ImageFormat::Png)),
+    ] {
         put(to, "mask", name, &bytes)?;
     }
     put(to, "mask", "gray.jpg", &encoded(&DynamicImage::from(ramp(32).to_luma8()), ImageFormat::Jpeg))?;

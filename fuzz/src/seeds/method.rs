@@ -5,9 +5,7 @@ use std::path::Path;
 use segfit::complexity::{ProfileContext, profile};
 use segfit::phantom::{PhantomKind, PhantomOptions, make};
 use segfit::plan::{Budgets, Freedom, Plan, Request, Space};
-use segfit::predict::{
-    DatasetId, DatasetPath, Manifest, Mapping, NetworkOptions, Subject, Sweep, collect,
-};
+use segfit::predict::{DatasetId, DatasetPath, Manifest, Mapping, NetworkOptions, Subject, Sweep, collect};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
 
 use super::{Made, put};

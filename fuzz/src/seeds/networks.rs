@@ -29,7 +29,10 @@ fn networks() -> Vec<(String, NetworkSpec)> {
     for family in FAMILIES {
         let built = [1, 2, 4, 8, 16].into_iter().find_map(|base_width| {
             let depth = family.depth.min(2);
-            family.build(&Options { base_width, depth, ..small }).or_else(|_| family.build(&Options { base_width, ..family.options(1, 2) })).ok()
+            family
+                .build(&Options { base_width, depth, ..small })
+                .or_else(|_| family.build(&Options { base_width, ..family.options(1, 2) }))
+                .ok()
         });
         all.extend(built.map(|spec| (family.name.to_string(), spec)));
     }

@@ -60,6 +60,7 @@ pub fn folder(to: &Path) {
         normalisation: Normalisation { mean: vec![0.5], std: vec![0.25] },
         recipe: recipe.clone(),
         seed: 1,
+        axis: None,
         lineage: Default::default(),
     };
     write_json(&to.join("run.json"), &info).expect("run.json");
@@ -72,7 +73,7 @@ pub fn folder(to: &Path) {
     std::fs::write(to.join("log.jsonl"), log).expect("log.jsonl");
     let mask = |n: usize| Mask { height: 4, width: 4, data: (0..16).map(|i| u8::from(i > n)).collect() };
     let (a, b) = (mask(4), mask(7));
-    let case = |name| Case { name, source: name, predicted: &a, truth: &b };
+    let case = |name| Case { name, source: name, predicted: &a, truth: &b, spacing: [1.0, 1.0] };
     let metrics = evaluate(&[case("a"), case("b")], &EvaluationOptions::new(2)).expect("scores");
     assert_eq!(metrics.format, METRICS_FORMAT);
     write_json(&to.join("metrics.json"), &metrics).expect("metrics.json");
