@@ -10,7 +10,7 @@ use super::space::Free;
 use crate::error::Result;
 use crate::numbers::short;
 use crate::predict::table::align;
-use crate::predict::{Side, Subject};
+use crate::predict::{ShapeGain, Side, Subject};
 
 /// Measures that say how much there is to see at a scale.
 const MEASURES: [&str; 5] = ["survival", "boundary", "edge", "jpeg", "entropy"];
@@ -21,9 +21,9 @@ pub struct Explanation {
     /// Predicted retention of the uniform network of the same depth that meets the same limits and costs no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uniform_retention: Option<f64>,
-    /// Share of retention that a shape must gain before it is taken; absent where shapes were not calibrated.
+    /// What predicted gains of shapes are worth; absent where shapes were not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shape_error: Option<f64>,
+    pub shape_gain: Option<ShapeGain>,
     /// Every free group.
     pub groups: Vec<GroupReason>,
     /// Every scale and side.
@@ -105,7 +105,7 @@ pub(super) fn explain(judge: &Judge<'_>, found: &Found) -> Result<Explanation> {
     let levels = places.iter().map(|&at| LevelReason::of(at, &groups, &worth, judge.subject)).collect();
     Ok(Explanation {
         uniform_retention: rival.map(|r| judge.retention(r)),
-        shape_error: judge.mapping.shape_error(),
+        shape_gain: judge.mapping.shape_gain,
         groups,
         levels,
     })
@@ -224,13 +224,19 @@ impl Explanation {
         text.push_str(&self.complexity_table());
         text.push('\n');
         self.levels.iter().for_each(|level| text.push_str(&format!("{}\n", level.words)));
-        match self.shape_error {
-            None => text.push_str("Shapes were not calibrated: only the uniform one is taken.\n"),
-            Some(error) => text.push_str(&format!(
-                "Another shape than the uniform one is taken for a predicted gain above {:.2} points of retention.\n",
-                100.0 * error
-            )),
-        }
+        text.push_str(&match self.shape_gain {
+            None => "Shapes were not calibrated: only the uniform one is taken.\n".into(),
+            Some(gain) => format!(
+                "{} Of what shapes were predicted to gain, {} was measured on {} data sets.\n",
+                if gain.pays() {
+                    "Another shape than the uniform one is taken where it is predicted to keep more."
+                } else {
+                    "Only the uniform shape is taken."
+                },
+                gain.in_words(),
+                gain.sets
+            ),
+        });
         text
     }
 

@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::best::rival;
 use super::judge::{Candidate, Judge};
 use super::lines::{Bend, Line};
 use super::objective::Objective;
@@ -87,10 +86,9 @@ pub(super) fn front(judge: &Judge<'_>, lines: &[Line], cost: Objective, among: &
     }
     let known = best.into_par_iter().map(|(candidate, uniform, at, _)| {
         let retention = judge.retention(&candidate);
-        let allowed = dear || uniform || beyond_error(judge, lines, &candidate, retention, cost)?;
-        Ok(allowed.then_some((candidate, uniform, at, retention)))
+        (candidate, uniform, at, retention)
     });
-    let known = known.collect::<Result<Vec<Option<_>>>>()?.into_iter().flatten().collect();
+    let known = known.collect();
     let made = |(candidate, uniform, cost, retention)| Known { candidate, uniform, cost, retention };
     Ok(undominated(known).into_iter().map(made).collect())
 }
@@ -109,21 +107,6 @@ fn undominated(mut all: Vec<(Candidate, bool, f64, f64)>) -> Vec<(Candidate, boo
         better
     });
     all
-}
-
-/// A shape must keep more than the uniform network of its depth and cost by more than the error of shapes.
-fn beyond_error(
-    judge: &Judge<'_>,
-    lines: &[Line],
-    shaped: &Candidate,
-    retention: f64,
-    cost: Objective,
-) -> Result<bool> {
-    let uniform = lines.iter().find(|l| l.level == shaped.level && l.bend == Bend::Uniform);
-    let (Some(line), Some(error)) = (uniform, judge.mapping.shape_error()) else { return Ok(false) };
-    let judge = judge.asked(judge.budgets, cost);
-    let rival = rival(&judge, line, judge.cost(shaped)?)?;
-    Ok(rival.is_none_or(|rival| retention - judge.retention(&rival) > error))
 }
 
 impl Known {

@@ -46,7 +46,7 @@ impl Request<'_> {
     ///
     /// Networks are looked for along lines: one for every depth and shape (slope over depth and decoder ratio on a fixed grid
     /// inside the calibrated hull), over all overall widths. A shape other than the uniform one is taken only where it is
-    /// predicted to keep more than the uniform network of the same depth and cost by more than [`Mapping::shape_error`].
+    /// predicted to keep more than the uniform network of the same depth and cost, and where such gains are to be expected ([`Mapping::shapes_pay`]).
     /// In such a shape single groups then move by at most half an octave, to use up what rounding leaves. Networks outside of what
     /// was calibrated are taken only when nothing else meets the budgets, the nearest first. The result does not depend on the
     /// number of threads.
@@ -162,24 +162,28 @@ impl Request<'_> {
         if found.candidate.tier > away {
             choice.push("its shape or width was not calibrated; nothing nearer to it meets the budgets".into());
         }
-        let error = self.mapping.shape_error();
-        match (found.bend, &found.rival, error) {
-            (Bend::Uniform, _, None) => {
-                choice.push("uniform shape: the mapping was calibrated on uniform networks alone".into());
+        choice.push(self.shape_choice(judge, found));
+        choice
+    }
+
+    /// Why the shape was left, or was not.
+    fn shape_choice(&self, judge: &Judge<'_>, found: &Found) -> String {
+        let Some(gain) = self.mapping.shape_gain else {
+            return "uniform shape: the mapping was calibrated on uniform networks alone".into();
+        };
+        let measured = format!("{} of such gains was measured on {} data sets", gain.in_words(), gain.sets);
+        match (found.bend, &found.rival) {
+            (Bend::Uniform, _) if !gain.pays() => {
+                format!("uniform shape: what others are predicted to gain is not sure: {measured}")
             }
-            (Bend::Uniform, _, Some(error)) => choice.push(format!(
-                "uniform shape: no other is predicted to keep more at this cost by over {:.1} points, the error of shapes",
-                100.0 * error
-            )),
-            (bend, Some(rival), error) => choice.push(format!(
-                "{} is predicted to keep {:.1} points more than the uniform network of this cost; the error of shapes is {:.1}",
+            (Bend::Uniform, _) => "uniform shape: no other is predicted to keep more at this cost".into(),
+            (bend, Some(rival)) => format!(
+                "{} is predicted to keep {:.1} points more than the uniform network of this cost; {measured}",
                 in_words(bend),
                 100.0 * (judge.retention(&found.candidate) - judge.retention(rival)),
-                100.0 * error.unwrap_or(0.0)
-            )),
-            (bend, None, _) => choice.push(format!("{}: no uniform network is as cheap", in_words(bend))),
+            ),
+            (bend, None) => format!("{}: no uniform network is as cheap", in_words(bend)),
         }
-        choice
     }
 }
 

@@ -1,4 +1,4 @@
-//! The search: the best network of every line, then of all lines; the uniform shape is left only for a gain beyond its error.
+//! The search: the best network of every line, then of all lines; the uniform shape is left only for a predicted gain.
 
 use std::cmp::Ordering;
 
@@ -22,13 +22,13 @@ pub(super) struct Found {
     pub rival: Option<Candidate>,
 }
 
-/// All lines of all depths: the uniform ones alone when nothing is known of shapes.
+/// All lines of all depths: the uniform ones alone where shapes are not known to gain.
 pub(super) fn lines(judge: &Judge<'_>) -> Vec<Line> {
     let levels = judge.space.levels.iter().enumerate();
     levels
-        .flat_map(|(index, level)| match judge.mapping.shape_error() {
-            Some(_) => Line::all(level, index, &judge.mapping.hull),
-            None => vec![Line::new(level, index, Bend::Uniform)],
+        .flat_map(|(index, level)| match judge.mapping.shapes_pay() {
+            true => Line::all(level, index, &judge.mapping.hull),
+            false => vec![Line::new(level, index, Bend::Uniform)],
         })
         .collect()
 }
@@ -47,7 +47,7 @@ pub(super) fn search(judge: &Judge<'_>, lines: &[Line]) -> Result<Option<Found>>
     let refined: Vec<(Candidate, Bend)> = starts
         .par_iter()
         .map(|(start, line)| {
-            // Single groups are moved only in shapes whose gain exceeds the error: moving them is a shape, too.
+            // Single groups are moved only in other shapes: moving them is a shape, too.
             let refined = match line.bend {
                 Bend::Uniform => start.clone(),
                 _ => exchange(judge, line, start.clone())?,
@@ -74,19 +74,17 @@ pub(super) fn search(judge: &Judge<'_>, lines: &[Line]) -> Result<Option<Found>>
 pub(super) fn best_of_lines<'l>(judge: &Judge<'_>, lines: &'l [Line]) -> Result<Vec<(Candidate, &'l Line)>> {
     let of_line = |line: &'l Line| -> Result<Option<(Candidate, &'l Line)>> {
         let Some(candidate) = best_on_line(judge, line)? else { return Ok(None) };
-        let allowed = line.bend == Bend::Uniform || exceeds_error(judge, lines, &candidate)?;
+        let allowed = line.bend == Bend::Uniform || gains(judge, lines, &candidate)?;
         Ok(allowed.then_some((candidate, line)))
     };
     let found: Vec<Option<_>> = lines.par_iter().map(of_line).collect::<Result<_>>()?;
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Whether a shape is predicted to keep more than the uniform network of the same depth and cost by more than the error of shapes;
-/// or no uniform network is as cheap.
-fn exceeds_error(judge: &Judge<'_>, lines: &[Line], shaped: &Candidate) -> Result<bool> {
-    let Some(error) = judge.mapping.shape_error() else { return Ok(false) };
-    let gain = |rival: Candidate| judge.retention(shaped) - judge.retention(&rival);
-    Ok(uniform_rival(judge, lines, shaped)?.is_none_or(|rival| gain(rival) > error))
+/// Whether a shape is predicted to keep more than the uniform network of the same depth and cost, or no uniform network is as cheap.
+fn gains(judge: &Judge<'_>, lines: &[Line], shaped: &Candidate) -> Result<bool> {
+    let rival = uniform_rival(judge, lines, shaped)?;
+    Ok(rival.is_none_or(|rival| judge.retention(shaped) > judge.retention(&rival)))
 }
 
 fn uniform_rival(judge: &Judge<'_>, lines: &[Line], candidate: &Candidate) -> Result<Option<Candidate>> {

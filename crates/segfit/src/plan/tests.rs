@@ -20,8 +20,8 @@ pub(super) static MAPPING: LazyLock<Mapping> = LazyLock::new(|| {
     Mapping::fit(&records(&world)).unwrap()
 });
 
-/// The same as if shapes had been calibrated, with an error of one point.
-static SHAPED: LazyLock<Mapping> = LazyLock::new(|| MAPPING.clone().with_shapes([-1.1, 0.6], [-1.6, 0.6], 0.01));
+/// The same as if shapes had been calibrated, and gained what was predicted.
+static SHAPED: LazyLock<Mapping> = LazyLock::new(|| MAPPING.clone().with_shapes([-1.1, 0.6], [-1.6, 0.6], 1.0));
 
 pub(super) fn subject() -> Subject {
     let dataset = DatasetId { name: "cells".into(), fingerprint: "f".into() };
@@ -219,15 +219,16 @@ fn the_plan_is_the_same_for_any_number_of_threads() {
 }
 
 #[test]
-fn shapes_are_left_alone_where_nothing_is_known_of_them_or_the_gain_is_small() {
+fn shapes_are_left_alone_where_nothing_is_known_of_them_or_their_gains_are_not_sure() {
     let bend = |mapping: &Mapping| {
         let made = plan(mapping, &subject(), &options(16), &params(20_000)).unwrap();
         (made.choice.join("; "), made.predicted.retention.mean)
     };
     let (known, without) = bend(&MAPPING);
     assert!(known.contains("calibrated on uniform networks alone"), "{known}");
-    let (small, _) = bend(&MAPPING.clone().with_shapes([-1.1, 0.6], [-1.6, 0.6], 0.5));
-    assert!(small.contains("no other is predicted to keep more"), "{small}");
+    let (unsure, same) = bend(&MAPPING.clone().with_shapes([-1.1, 0.6], [-1.6, 0.6], 0.3));
+    assert!(unsure.contains("not sure: 30% +- 20% of such gains was measured on 6 data sets"), "{unsure}");
+    assert_eq!(same, without);
     let (shape, with) = bend(&SHAPED);
     assert!(shape.contains("points more than the uniform network"), "{shape}");
     assert!(with > without + 0.01, "{with} {without}");
@@ -284,21 +285,20 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn budgets_hold_exactly_and_no_uniform_or_flat_network_is_better_beyond_the_error(
+    fn budgets_hold_exactly_and_no_uniform_or_flat_network_is_better(
         budgets in any_budgets(), full in 1_usize..13, factor in 0.02..1.0_f64,
     ) {
         let options = options(full);
         let made = plan(&SHAPED, &subject(), &options, &budgets);
-        let error = SHAPED.shape_error().unwrap();
         // A uniform multiplier and a flat network of each calibrated depth.
         let full_specs = [3, 4].map(|depth| options.network(full, depth).unwrap());
         let mut rivals = Vec::new();
         for spec in &full_specs {
-            rivals.push((0.0, spec.with_multiplier(factor).unwrap()));
+            rivals.push(spec.with_multiplier(factor).unwrap());
             let flat = (factor * full as f64).ceil() as usize;
-            rivals.push((error, spec.with_widths(&spec.widths().into_keys().map(|g| (g, flat)).collect()).unwrap()));
+            rivals.push(spec.with_widths(&spec.widths().into_keys().map(|g| (g, flat)).collect()).unwrap());
         }
-        for (allowance, rival) in rivals {
+        for rival in rivals {
             let (row, prediction) = SizeRow::of(&SHAPED, &subject(), &rival, 64).unwrap();
             let offer = Offer { weight_bytes: weight_bytes(&rival, budgets.precision).unwrap(), row, latency_ms: None };
             let beyond = ["octaves", "width", "parameters"];
@@ -307,12 +307,12 @@ proptest! {
                 continue;
             }
             let Ok(plan) = &made else {
-                prop_assert!(allowance > 0.0, "a uniform network meets the budgets: {}", made.unwrap_err());
+                prop_assert!(false, "{:?} meets the budgets: {}", rival.widths(), made.unwrap_err());
                 continue;
             };
             if budgets.keep.is_none() {
-                prop_assert!(plan.predicted.retention.mean >= offer.row.retention.mean - allowance - 1e-12);
-            } else if allowance == 0.0 {
+                prop_assert!(plan.predicted.retention.mean >= offer.row.retention.mean - 1e-12);
+            } else {
                 prop_assert!(plan.network.params <= offer.row.params, "{} {}", plan.network.params, offer.row.params);
             }
         }
@@ -338,11 +338,11 @@ proptest! {
     }
 }
 
-/// All 4 x 8 x 4 x 4 networks of depth 1 and full width 4, where every shape of the grid is calibrated and no gain too small.
+/// All 4 x 8 x 4 x 4 networks of depth 1 and full width 4, where every shape of the grid is calibrated.
 #[test]
 fn brute_force_on_a_tiny_network_agrees_within_a_stated_gap() {
     let world = World { sets: 6, effect: 0.5, noise: 0.003, depths: &[1], ..World::default() };
-    let mapping = Mapping::fit(&records(&world)).unwrap().with_shapes([-1.1, 0.6], [-1.6, 0.6], 0.0);
+    let mapping = Mapping::fit(&records(&world)).unwrap().with_shapes([-1.1, 0.6], [-1.6, 0.6], 1.0);
     let options = NetworkOptions { depth: 1, ..options(4) };
     let (subject, space) = (subject(), Space::of_family(&options, &Freedom::default()).unwrap());
     let forms = space.forms(Precision::F32).unwrap();

@@ -78,9 +78,10 @@ impl Axis {
         self.shapes(set).map(|(_, error)| error).collect()
     }
 
-    /// The same for those alone that are predicted to keep more than the uniform network of as many parameters.
-    pub(crate) fn promising_errors(self, set: &SetSamples) -> Vec<f64> {
-        self.shapes(set).filter(|(gain, _)| *gain > 0.0).map(|(_, error)| error).collect()
+    /// Predicted and measured gain over the uniform network of as many parameters, of the shaped networks that are predicted to gain.
+    pub(crate) fn promising_gains(self, set: &SetSamples) -> Vec<(f64, f64)> {
+        let promising = self.shapes(set).filter(|(gain, _)| *gain > 0.0);
+        promising.map(|(gain, error)| (gain, gain - error)).collect()
     }
 
     /// Of every shaped network beside uniform ones of its depth: predicted gain over the uniform network of as many parameters, and

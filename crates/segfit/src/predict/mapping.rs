@@ -18,14 +18,14 @@ use super::hull::Hull;
 use super::interval::{CONFORMAL_SETS, Interval};
 use super::record::{Record, short_hash};
 use super::samples::Samples;
-use super::shape_error::shape_error;
+use super::shape_gain::{ShapeGain, shape_gain};
 use super::size::{Cell, SizeFeatures};
 use crate::error::{Error, Result};
 use crate::files::{read_json, write_json};
 use crate::network::NetworkSpec;
 
 /// `format` of mapping files.
-pub const MAPPING_FORMAT: &str = "segfit-mapping/4";
+pub const MAPPING_FORMAT: &str = "segfit-mapping/5";
 
 /// Data sets that a mapping needs at least, so that leaving one out leaves two.
 pub(crate) const SMALLEST_CALIBRATION: usize = 3;
@@ -55,9 +55,10 @@ pub struct Mapping {
     half_widths: HalfWidths,
     /// Errors on data sets left out; an anchor is weighed by them.
     residuals: Vec<Residual>,
-    /// See [`Self::shape_error`].
+    /// What predicted gains of layer-wise shapes over uniform networks are worth. `None` when fewer than three data sets have shapes that
+    /// are predicted to gain, so that nothing is known of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    shape_error: Option<f64>,
+    pub shape_gain: Option<ShapeGain>,
     #[serde(skip)]
     anchored: Option<Anchored>,
 }
@@ -132,7 +133,7 @@ impl Mapping {
             hull: Hull::of(&sets, &fitted),
             half_widths: HalfWidths::of(&residuals, &fitted.grid),
             residuals,
-            shape_error: shape_error(&sets),
+            shape_gain: shape_gain(&sets),
             fitted,
             anchored: None,
         };
@@ -264,23 +265,19 @@ impl Mapping {
         self.fitted.grid.axis.log2_width(size)
     }
 
-    /// What the predicted gain of layer-wise shapes over uniform networks is off by on average: of the shapes that are predicted to keep more
-    /// than the uniform network of as many parameters, the root of squared bias plus squared standard error, over data sets, of
-    /// predicted minus measured retention. Each data set is judged by levels weighed on the others. The general error of a data set
-    /// cancels in it, because shape and uniform networks are compared on the same one. `None` when fewer than three data sets have
-    /// such shapes, so that nothing is known of them.
+    /// Whether layer-wise shapes are expected to keep what they are predicted to gain ([`ShapeGain::pays`]).
     #[must_use]
-    pub fn shape_error(&self) -> Option<f64> {
-        self.shape_error
+    pub fn shapes_pay(&self) -> bool {
+        self.shape_gain.is_some_and(|gain| gain.pays())
     }
 
-    /// The mapping as if it had been calibrated on shapes inside these ranges, with this error.
+    /// The mapping as if it had been calibrated on shapes inside these ranges, with this share of their gains measured, to a fifth.
     #[cfg(test)]
-    pub(crate) fn with_shapes(mut self, slope: [f64; 2], decoder_ratio: [f64; 2], error: f64) -> Self {
+    pub(crate) fn with_shapes(mut self, slope: [f64; 2], decoder_ratio: [f64; 2], realised: f64) -> Self {
         for shapes in self.hull.shapes.values_mut() {
             *shapes = super::hull::ShapeHull { slope, decoder_ratio };
         }
-        self.shape_error = Some(error);
+        self.shape_gain = Some(ShapeGain { realised, error: 0.2, sets: 6 });
         self
     }
 

@@ -22,28 +22,28 @@ pub fn cases() -> Vec<Case> {
             "a mapping that is cut short",
             PREDICT,
             |lab| put(lab, "mapping.json", &MAPPING[..MAPPING.len() / 2]),
-            "mapping.json: expected segfit-mapping/4: EOF while parsing an object at line * column *\n\
+            "mapping.json: expected segfit-mapping/5: EOF while parsing an object at line * column *\n\
              hint: {edited}",
         ),
         Case::new(
             "a mapping of an earlier version",
             PREDICT,
-            mapping("/format", json!("segfit-mapping/3")),
-            "mapping.json: expected segfit-mapping/4: its format is segfit-mapping/3\n\
+            mapping("/format", json!("segfit-mapping/4")),
+            "mapping.json: expected segfit-mapping/5: its format is segfit-mapping/4\n\
              hint: {edited}",
         ),
         Case::new(
             "a mapping without depths",
             PREDICT,
             mapping("/hull/shapes", json!({})),
-            "mapping.json: expected segfit-mapping/4: hull.shapes holds no depth, expected at least one\n\
+            "mapping.json: expected segfit-mapping/5: hull.shapes holds no depth, expected at least one\n\
              hint: {edited}",
         ),
         Case::new(
             "a mapping whose model is a text",
             PREDICT,
             mapping("/fitted", json!("best")),
-            "mapping.json: expected segfit-mapping/4: invalid type: string \"best\", expected struct Fitted\n\
+            "mapping.json: expected segfit-mapping/5: invalid type: string \"best\", expected struct Fitted\n\
              hint: {edited}",
         ),
         Case::new("records that are not there", FIT, |_| (), "records.jsonl: {not there}\nhint: {spelling}"),
