@@ -23,6 +23,7 @@ pub mod run_log;
 pub mod segmenter;
 pub mod state;
 mod teaching;
+mod tiles;
 pub mod trainer;
 
 pub use error::{Error, Result};

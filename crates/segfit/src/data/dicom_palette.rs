@@ -2,7 +2,7 @@
 
 use dicom_object::{InMemDicomObject, Tag};
 
-use super::dicom::numbers;
+use super::dicom_tags::numbers;
 use super::raster::Samples;
 
 /// Descriptors of red, green and blue: number of entries, first number, bits.

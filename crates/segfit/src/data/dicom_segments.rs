@@ -5,21 +5,17 @@ use std::path::Path;
 use dicom_object::{DefaultDicomObject, InMemDicomObject, Tag};
 use dicom_pixeldata::PixelDecoder as _;
 
-use super::dicom::{
-    FRAME_GROUPS, LABEL_MAP, PIXEL_DATA, POSITION, SEGMENTATION, SHARED_GROUPS, SOP_CLASS, Series, items, number,
-    numbers, of_frames, open_header, text, unreadable,
-};
+use super::dicom::{Series, open_header, unreadable};
 use super::dicom_check::check;
+use super::dicom_tags::{
+    BITS_ALLOCATED, COLUMNS, FRAME_GROUPS, FRAMES, LABEL_MAP, ORIENTATION, PIXEL_DATA, POSITION, ROWS, SEGMENTATION,
+    SHARED_GROUPS, SOP_CLASS, items, number, numbers, of_frames, text,
+};
 use super::raster::{Samples, Values};
 use super::read::{decode_error, open_file};
 use super::volume::{Geometry, Volume, check_voxels};
 use crate::error::{Error, Result};
 
-const ROWS: Tag = Tag(0x0028, 0x0010);
-const COLUMNS: Tag = Tag(0x0028, 0x0011);
-const FRAMES: Tag = Tag(0x0028, 0x0008);
-const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
-const ORIENTATION: Tag = Tag(0x0020, 0x0037);
 const SEGMENTATION_TYPE: Tag = Tag(0x0062, 0x0001);
 const REFERENCED_SEGMENT: Tag = Tag(0x0062, 0x000b);
 const MAXIMUM_FRACTIONAL: Tag = Tag(0x0062, 0x000e);

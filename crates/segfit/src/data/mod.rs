@@ -11,11 +11,17 @@ mod dicom;
 #[cfg(feature = "dicom")]
 mod dicom_check;
 #[cfg(feature = "dicom")]
+mod dicom_head;
+#[cfg(feature = "dicom")]
 mod dicom_palette;
 #[cfg(feature = "dicom")]
 mod dicom_pixels;
 #[cfg(feature = "dicom")]
+mod dicom_samples;
+#[cfg(feature = "dicom")]
 mod dicom_segments;
+#[cfg(feature = "dicom")]
+mod dicom_tags;
 mod expand;
 mod fingerprint;
 mod foreign;
