@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:?usage: fuzz/run.sh SECONDS [TARGET...]}
 shift
-all="picture tiff nifti dicom npy mask dataset network onnx plan records profile mapping checkpoint run weights"
+all="picture tiff nifti dicom segments zarr npy mask dataset network onnx plan records profile mapping checkpoint run weights"
 targets=${*:-$all}
 jobs=${JOBS:-1}
 export RAYON_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_odr_violation=0

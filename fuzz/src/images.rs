@@ -33,6 +33,40 @@ pub fn dicom(bytes: &[u8]) {
     image("a.dcm", bytes);
 }
 
+/// A DICOM segmentation object, as the mask of a DICOM image of three slices.
+pub fn segments(bytes: &[u8]) {
+    let (images, masks) = (folder().join("parts/images"), folder().join("parts/masks"));
+    file("parts/masks/a.dcm", bytes);
+    if !images.exists() {
+        file("parts/images/a.dcm", &crate::seeds::images::three_slices());
+    }
+    open(Options { is_lazy: true, ..Options::folders(images, Some(masks)) });
+}
+
+/// OME-Zarr: the description of the group, that of the array, and one chunk, apart by bytes of 0. The chunk is the first by every way of
+/// naming it.
+pub fn zarr(bytes: &[u8]) {
+    let mut parts = bytes.splitn(3, |&b| b == 0);
+    let (Some(group), Some(array), Some(chunk)) = (parts.next(), parts.next(), parts.next()) else { return };
+    let root = folder().join("a.zarr");
+    let _ = std::fs::remove_dir_all(&root);
+    let is_third = group.windows(15).any(|w| w == b"\"zarr_format\":3");
+    let names = if is_third { ["zarr.json", "0/zarr.json"] } else { [".zattrs", "0/.zarray"] };
+    file(&format!("a.zarr/{}", names[0]), group);
+    file(&format!("a.zarr/{}", names[1]), array);
+    for sides in 2..=5 {
+        file(&format!("a.zarr/0/{}", vec!["0"; sides].join(".")), chunk);
+    }
+    file("a.zarr/0/0/0/0", chunk);
+    file("a.zarr/0/c/0/0/0", chunk);
+    let _ = inspect(&root, None, &mut |_| Ok(()));
+    let Ok(read) = ImageFile::open(&root, None) else { return };
+    for index in 0..read.count().min(SLICES) {
+        let Ok(found) = read.image(index) else { return };
+        assert_eq!(found.data.len(), found.channels * found.height * found.width);
+    }
+}
+
 /// NumPy.
 pub fn npy(bytes: &[u8]) {
     image("a.npy", bytes);

@@ -33,11 +33,13 @@ const fn target(name: &'static str, read: fn(&[u8]), mutate: Mutate) -> Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 18] = [
     target("picture", images::picture, mutate::bytes),
     target("tiff", images::tiff, mutate::bytes),
     target("nifti", images::nifti, mutate::bytes),
     target("dicom", images::dicom, mutate::bytes),
+    target("segments", images::segments, mutate::bytes),
+    target("zarr", images::zarr, mutate::bytes),
     target("npy", images::npy, mutate::bytes),
     target("mask", images::mask, mutate::bytes),
     target("dataset", images::dataset, mutate::json),
@@ -57,7 +59,7 @@ const DECODED_BYTES: usize = 64 << 20;
 
 static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Runs a target. A panic that leaves it ends the process; one that a reader catches (of a decoder of others) does not.
+/// Runs a target. A panic that leaves it ends the process; one that a reader catches does so where it is of segfit's own code.
 pub fn run(target: fn(&[u8]), bytes: &[u8]) {
     static READY: Once = Once::new();
     READY.call_once(|| {
@@ -69,6 +71,11 @@ pub fn run(target: fn(&[u8]), bytes: &[u8]) {
                 if std::env::var_os("RUST_BACKTRACE").is_some() {
                     *last += &format!("\n{}", std::backtrace::Backtrace::force_capture());
                 }
+            }
+            let own = info.location().is_some_and(|l| l.file().contains("crates/segfit"));
+            if own && segfit::data::is_decoding() {
+                eprintln!("PANIC {info}");
+                std::process::abort();
             }
         }));
     });

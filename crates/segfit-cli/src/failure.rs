@@ -8,6 +8,16 @@ use std::process::ExitCode;
 #[error("interrupted; everything is saved. Run the same command again to go on")]
 pub struct Interrupted;
 
+/// A decoder that panics on a damaged file ends in an error that names the file; the panic itself says nothing to a user.
+pub fn keep_quiet_about_decoders() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !segfit::data::is_decoding() {
+            usual(panic);
+        }
+    }));
+}
+
 /// Prints an error and chooses the exit code: 0 done, 2 bad input, 3 no network meets the budgets, 130 interrupted.
 pub fn report(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };

@@ -21,7 +21,6 @@ mod subject;
 mod table;
 mod together;
 mod training;
-mod units;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -88,6 +87,7 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
+    failure::keep_quiet_about_decoders();
     let cli = Cli::parse();
     let result = cli.global.apply().and_then(|()| run(cli.command, &cli.global));
     failure::report(result)

@@ -19,6 +19,8 @@ pub fn write(to: &Path) -> Made {
     tiffs(to)?;
     volumes(to)?;
     dicoms(to)?;
+    segments(to)?;
+    zarrs(to)?;
     texts(to)
 }
 
@@ -306,8 +308,12 @@ fn meta(syntax: &str) -> Vec<u8> {
 
 /// Elements of an image of 8 x 8 pixels; what the pixel data hold follows.
 fn header(channels: u16, bits: u16, frames: usize, modality: &[u8], photometric: &[u8]) -> Vec<u8> {
+    header_of(b"1.2.840.10008.5.1.4.1.1.4", channels, bits, frames, modality, photometric)
+}
+
+fn header_of(class: &[u8], channels: u16, bits: u16, frames: usize, modality: &[u8], photometric: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    element(&mut out, (0x0008, 0x0016), b"UI", b"1.2.840.10008.5.1.4.1.1.4");
+    element(&mut out, (0x0008, 0x0016), b"UI", class);
     element(&mut out, (0x0008, 0x0018), b"UI", b"1.2.3.4");
     element(&mut out, (0x0008, 0x0060), b"CS", modality);
     element(&mut out, (0x0020, 0x000e), b"UI", b"1.2.3.78");
@@ -391,6 +397,98 @@ fn enhanced(bytes: &[u8]) -> Vec<u8> {
     element(&mut data, (0x5200, 0x9230), b"SQ", &items);
     element(&mut data, (0x7fe0, 0x0010), b"OB", &bytes[..128]);
     [meta("1.2.840.10008.1.2.1"), data].concat()
+}
+
+/// One frame's description: a sequence for each element, in an item.
+fn frame(elements: &[((u16, u16), &[u8; 2], &[u8])]) -> Vec<u8> {
+    let mut groups = Vec::new();
+    for &(tag, kind, value) in elements {
+        let (mut values, mut inner) = (Vec::new(), Vec::new());
+        element(&mut values, tag, kind, value);
+        item(&mut inner, 0xe000, &values);
+        // The position, the reference to a segment.
+        let sequence = if tag.0 == 0x0062 { (0x0062, 0x000a) } else { (0x0020, 0x9113) };
+        element(&mut groups, sequence, b"SQ", &inner);
+    }
+    let mut out = Vec::new();
+    item(&mut out, 0xe000, &groups);
+    out
+}
+
+fn position(slice: usize) -> String {
+    format!("-10\\5\\{}", 3 + 2 * slice)
+}
+
+/// An image with a place for each of its slices.
+pub fn three_slices() -> Vec<u8> {
+    let frames: Vec<u8> = (0..3).flat_map(|i| frame(&[((0x0020, 0x0032), b"DS", position(i).as_bytes())])).collect();
+    let mut data = header(1, 8, 3, b"MR", b"MONOCHROME2");
+    element(&mut data, (0x5200, 0x9230), b"SQ", &frames);
+    element(&mut data, (0x7fe0, 0x0010), b"OB", &[7; 192]);
+    [meta("1.2.840.10008.1.2.1"), data].concat()
+}
+
+fn segments(to: &Path) -> Made {
+    for (name, kind, bits, pixels) in [
+        ("binary.dcm", &b"BINARY"[..], 1u16, vec![0x0f; 16]),
+        ("fractional.dcm", b"FRACTIONAL", 8, (0..128).map(|i| if i < 64 { i } else { 0 }).collect()),
+        ("labels.dcm", b"LABELMAP", 8, (0..128).map(|i| i % 3).collect()),
+        ("wide.dcm", b"LABELMAP", 16, (0..=255).map(|i| i % 2).collect::<Vec<u8>>()),
+    ] {
+        let place = |slice: usize| {
+            let segment = ((slice + 1) as u16).to_le_bytes();
+            frame(&[((0x0020, 0x0032), b"DS", position(slice).as_bytes()), ((0x0062, 0x000b), b"US", &segment)])
+        };
+        let class: &[u8] =
+            if kind == b"LABELMAP" { b"1.2.840.10008.5.1.4.1.1.66.7" } else { b"1.2.840.10008.5.1.4.1.1.66.4" };
+        let mut data = header_of(class, 1, bits, 2, b"SEG", b"MONOCHROME2");
+        element(&mut data, (0x0062, 0x0001), b"CS", kind);
+        element(&mut data, (0x0062, 0x000e), b"US", &100u16.to_le_bytes());
+        element(&mut data, (0x5200, 0x9230), b"SQ", &[place(0), place(1)].concat());
+        element(&mut data, (0x7fe0, 0x0010), if bits == 16 { b"OW" } else { b"OB" }, &pixels);
+        put(to, "segments", name, &[meta("1.2.840.10008.1.2.1"), data].concat())?;
+    }
+    Ok(())
+}
+
+fn zarrs(to: &Path) -> Made {
+    let scales = r#""multiscales":[{"axes":[{"name":"z","type":"space","unit":"micrometer"},{"name":"y"},{"name":"x"}],"datasets":[{"path":"0","coordinateTransformations":[{"type":"scale","scale":[2,0.5,0.5]}]}]}]"#;
+    let second = format!("{{{scales}}}");
+    let third =
+        format!(r#"{{"zarr_format":3,"node_type":"group","attributes":{{"ome":{{"version":"0.5",{scales}}}}}}}"#);
+    let pixels: Vec<u8> = (0..2 * 8 * 8).map(|i| i * 3 % 251).collect();
+    // Blosc with plain contents: version 2, memcpy flag, sizes.
+    let mut blosc = vec![2, 1, 2, 1];
+    for n in [128u32, 128, 144] {
+        blosc.extend(n.to_le_bytes());
+    }
+    blosc.extend(&pixels);
+    let array = |compressor: &str| {
+        format!(
+            r#"{{"zarr_format":2,"shape":[2,8,8],"chunks":[2,8,8],"dtype":"|u1","compressor":{compressor},"fill_value":0,"order":"C","filters":null}}"#
+        )
+    };
+    let codecs = |more: &str| {
+        format!(
+            r#"{{"zarr_format":3,"node_type":"array","shape":[2,8,8],"data_type":"uint8","chunk_grid":{{"name":"regular","configuration":{{"chunk_shape":[2,8,8]}}}},"chunk_key_encoding":{{"name":"default","configuration":{{"separator":"/"}}}},"fill_value":0,"codecs":[{{"name":"bytes","configuration":{{"endian":"little"}}}}{more}]}}"#
+        )
+    };
+    let zlib = {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&pixels)?;
+        encoder.finish()?
+    };
+    for (name, group, array, chunk) in [
+        ("plain", &second, array("null"), &pixels),
+        ("gzip", &second, array(r#"{"id":"gzip","level":1}"#), &gz(&pixels)),
+        ("zlib", &second, array(r#"{"id":"zlib","level":1}"#), &zlib),
+        ("blosc", &second, array(r#"{"id":"blosc","cname":"lz4","clevel":5,"shuffle":1,"blocksize":0}"#), &blosc),
+        ("third", &third, codecs(""), &pixels),
+        ("third_gzip", &third, codecs(r#",{"name":"gzip","configuration":{"level":1}}"#), &gz(&pixels)),
+    ] {
+        put(to, "zarr", name, &[group.as_bytes(), &[0], array.as_bytes(), &[0], chunk].concat())?;
+    }
+    Ok(())
 }
 
 fn texts(to: &Path) -> Made {

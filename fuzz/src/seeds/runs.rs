@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use segfit::data::{LabelMap, Mask, Normalisation};
+use segfit::data::{LabelCoding, LabelEntry, LabelKind, LabelMap, Mask, Normalisation};
 use segfit::evaluate::{Case, EvaluationOptions, METRICS_FORMAT, evaluate};
 use segfit::files::write_json;
 use segfit::recipe::{InputMode, InputSpec, Recipe};
@@ -49,6 +49,8 @@ pub fn exported() -> Vec<u8> {
 pub fn folder(to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     let recipe = Recipe::r0(InputSpec { mode: InputMode::Resize, size: 16 });
+    let entry = |class: u8| LabelEntry { value: 255 * u32::from(class), class, name: None };
+    let entries = (0..2).map(entry).collect();
     let info = RunInfo {
         format: RUN_FORMAT.into(),
         version: "0.1.0".into(),
@@ -56,7 +58,7 @@ pub fn folder(to: &Path) {
         engine: "cpu".into(),
         dataset: "a".into(),
         fingerprint: "0123456789abcdef".into(),
-        label_map: LabelMap::empty(),
+        label_map: LabelMap { kind: LabelKind::Classes, coding: LabelCoding::Value, entries },
         normalisation: Normalisation { mean: vec![0.5], std: vec![0.25] },
         recipe: recipe.clone(),
         seed: 1,

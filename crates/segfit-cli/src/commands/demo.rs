@@ -9,6 +9,7 @@ use segfit::data::{Dataset, Options};
 use segfit::files::write_json;
 use segfit::network::NetworkSpec;
 use segfit::network::families::{self, unet};
+use segfit::numbers::thousands as count;
 use segfit::phantom::{PhantomKind, PhantomOptions};
 use segfit::plan::{Bound, Budgets, Freedom, Request, Space};
 use segfit::predict::{Mapping, NetworkOptions, curve};
@@ -32,7 +33,6 @@ use crate::report_files::{Extremes, PAGE, write_facts};
 use crate::subject::subject;
 use crate::table::Table;
 use crate::training::{Training, train};
-use crate::units::count;
 
 /// The whole story on built-in synthetic images, in about a minute
 ///

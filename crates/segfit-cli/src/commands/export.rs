@@ -10,6 +10,7 @@ use anyhow::Result;
 use segfit::data::{Axis, Image};
 use segfit::export::Deployment;
 use segfit::export::embedded::Footprint;
+use segfit::numbers::bytes;
 use segfit_engine::cpu::CpuBackend;
 use segfit_engine::deploy;
 use segfit_engine::run_folder::RunFolder;
@@ -19,7 +20,6 @@ use crate::context::Global;
 use crate::image_files::{image_files, middle_images};
 use crate::precision_options::some_of;
 use crate::together::make_folder;
-use crate::units::bytes;
 
 /// A trained network as files that other programs run
 ///

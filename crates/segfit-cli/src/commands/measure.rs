@@ -10,13 +10,13 @@ use segfit::complexity::{
 };
 use segfit::data::{Dataset, Options, Split};
 use segfit::files::write_json;
+use segfit::numbers::three_digits;
 use segfit::recipe::InputSpec;
 
 use crate::cache_folder::CacheOptions;
 use crate::context::Global;
 use crate::data_options::{FolderOptions, InputOptions, announce};
 use crate::table::Table;
-use crate::units::three_digits;
 
 /// What the parts say themselves.
 const NOT_WITH_MERGE: [&str; 14] = [

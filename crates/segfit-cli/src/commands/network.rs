@@ -8,6 +8,7 @@ use segfit::cost::{Cost, LayerCost, layer_costs};
 use segfit::files::write_json;
 use segfit::network::NetworkSpec;
 use segfit::network::families::FAMILIES;
+use segfit::numbers::{bytes, short, thousands as count};
 use serde::Serialize;
 
 use super::network_inherit::{InheritOptions, write_weights};
@@ -15,7 +16,6 @@ use crate::commands::network_import;
 use crate::context::Global;
 use crate::network_options::NetworkSource;
 use crate::table::Table;
-use crate::units::{bytes, count, short};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

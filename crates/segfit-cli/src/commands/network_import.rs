@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use segfit::files::{write_atomically, write_json};
 use segfit::network::{GroupKind, NetworkSpec};
+use segfit::numbers::thousands as count;
 use segfit::onnx::{self, ExportOptions, ImportOptions, Imported, Tensor};
 use segfit_engine::checkpoint::{load_weights, save_weights};
 use segfit_engine::state::{ParameterLayout, Weights};
 use serde::Serialize;
 
 use crate::context::Global;
-use crate::units::count;
 
 /// Shown below the options of `segfit network import`.
 pub const IMPORT_EXAMPLES: &str = "Examples:\n  \

@@ -7,6 +7,7 @@ use segfit::data::Dataset;
 use segfit::evaluate::Evaluation;
 use segfit::files::{read_json, write_atomically, write_json};
 use segfit::network::{NETWORK_FORMAT, NetworkSpec};
+use segfit::numbers::bytes;
 use segfit::plan::{PLAN_FORMAT, Plan};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
 use segfit::survey::{SurveyOptions, survey};
@@ -30,7 +31,6 @@ use crate::new_folder::io;
 use crate::report_files::{Extremes, SIZES, write_facts};
 use crate::together::make_folder;
 use crate::training::{Training, train};
-use crate::units::bytes;
 
 /// Train a planned network; can be interrupted and resumed
 ///

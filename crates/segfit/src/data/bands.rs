@@ -5,6 +5,7 @@ use std::io::{BufReader, Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::guard::guarded;
 use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib};
 use super::raster::{Note, Raster};
 use super::raw_strips::RawStrips;
@@ -56,10 +57,7 @@ impl Bands {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) and [`Error::Decode`](crate::Error::Decode).
     pub fn rows(&mut self, rows: Range<usize>) -> Result<Raster> {
-        let decoded = match &self.raw {
-            Some(_) => self.raw_rows(rows),
-            None => self.chunked_rows(rows),
-        };
+        let decoded = guarded(|| if self.raw.is_some() { self.raw_rows(rows) } else { self.chunked_rows(rows) }, |r| r);
         decoded.map_err(decode_error(&self.path, "TIFF"))
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use image::{ImageDecoder, ImageFormat};
 
 use super::bands::check_bands;
+use super::guard::guarded;
 use super::raster::Note;
 use super::read::{MAGIC_BYTES, check_size, decode_error, format_of, open_bmp, open_file, open_jpeg, png_notes};
 use super::read_tiff::TiffFile;
@@ -56,13 +57,14 @@ impl Header {
         }
         let (format, name) = format_of(path, &start)?;
         file.rewind().map_err(Error::io(path))?;
-        let header = match format {
+        let header = || match format {
             ImageFormat::Png => png(file),
             ImageFormat::Jpeg => open_jpeg(&mut *file).map(|d| of_decoder(&d, false)),
             ImageFormat::Bmp => open_bmp(&mut *file, &start).map(|(d, palette)| of_decoder(&d, palette.is_some())),
             ImageFormat::Gif => gif(file),
             _ => tiff(file),
         };
+        let header = guarded(header, |reason| reason);
         file.rewind().map_err(Error::io(path))?;
         header.map_err(decode_error(path, name))
     }

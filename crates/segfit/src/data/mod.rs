@@ -25,6 +25,7 @@ mod dicom_tags;
 mod expand;
 mod fingerprint;
 mod foreign;
+mod guard;
 mod header;
 mod image;
 mod image_file;
@@ -69,6 +70,7 @@ mod zarr;
 
 pub use self::banded::{BandedImage, BandedPair, BandedTruth};
 pub use self::dataset::{Dataset, Options, Pair, Spacing};
+pub use self::guard::is_decoding;
 pub use self::image::{Image, Mask, Sample};
 pub use self::image_file::ImageFile;
 pub use self::inspect::{Inspection, inspect};

@@ -8,6 +8,7 @@ use std::path::Path;
 use image::ImageFormat;
 
 use super::foreign::kind_of;
+use super::guard::guarded;
 use super::image::Image;
 use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib, max_side};
 use super::nifti::{is_gzip, is_nifti_header};
@@ -80,14 +81,14 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Raster> {
         return Slices::of_bytes(path, bytes)?.only();
     }
     let (format, name) = format_of(path, bytes)?;
-    let decoded = match format {
+    let decoded = || match format {
         ImageFormat::Png => decode_png(bytes),
         ImageFormat::Jpeg => decode_jpeg(bytes),
         ImageFormat::Bmp => decode_bmp(bytes),
         ImageFormat::Gif => decode_gif(bytes),
         _ => read_tiff::decode_tiff(bytes),
     };
-    let mut raster = decoded.map_err(decode_error(path, name))?;
+    let mut raster = guarded(decoded, |reason| reason).map_err(decode_error(path, name))?;
     raster.note_transparency();
     Ok(raster)
 }

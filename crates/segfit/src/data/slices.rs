@@ -4,6 +4,7 @@ use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::dicom;
+use super::guard::guarded;
 use super::header::Header;
 use super::nifti::{self, is_gzip, is_nifti};
 use super::raster::{Note, Raster, Values};
@@ -146,7 +147,7 @@ impl Outline {
                 let bytes = o.shape.iter().fold(4 * o.channels, |n, &side| n.saturating_mul(side));
                 Ok(Self { bytes, ..of_volume(&empty) })
             }
-            Kind::Dicom => dicom::outline(path),
+            Kind::Dicom => guarded(|| dicom::outline(path), refuse),
             Kind::Zarr => {
                 let o = zarr::Outline::read(path)?;
                 let bytes = o.shape.iter().fold(o.number_bytes() * o.channels, |n, &side| n.saturating_mul(side));
@@ -163,7 +164,8 @@ impl Outline {
             }
             Kind::Npy => Ok(of_volume(&decode_npy(&read_bytes(path)?).map_err(refuse)?)),
             Kind::Tiff => {
-                let stack = Stack::read(&mut open_file(path)?).map_err(refuse)?;
+                let mut file = open_file(path)?;
+                let stack = guarded(|| Stack::read(&mut file), |reason| reason).map_err(refuse)?;
                 let page = &stack.slices[0][0];
                 let (height, width) = (page.height as usize, page.width as usize);
                 let channels = page.channels as usize * stack.slices[0].len();
@@ -271,10 +273,13 @@ impl Slices {
     /// [`Error::Io`], [`Error::Content`] and [`Error::Decode`].
     pub fn open(path: &Path) -> Result<Self> {
         let kind = Kind::of(path)?;
+        let refuse = decode_error(path, kind.name());
         let source = match kind {
-            Kind::Tiff => Source::Pages(Stack::read(&mut open_file(path)?).map_err(decode_error(path, kind.name()))?),
-            Kind::Dicom => Source::Volume(Box::new(dicom::decode(path)?)),
-            Kind::Zarr => Source::Volume(Box::new(zarr::decode(path)?)),
+            Kind::Tiff => {
+                let mut file = open_file(path)?;
+                Source::Pages(guarded(|| Stack::read(&mut file), |reason| reason).map_err(refuse)?)
+            }
+            Kind::Dicom | Kind::Zarr => Source::Volume(Box::new(folder_volume(path, kind)?)),
             _ => return Self::of_bytes(path, &read_bytes(path)?),
         };
         Ok(Self { path: path.into(), source })
@@ -286,7 +291,8 @@ impl Slices {
     /// As [`Slices::open`].
     pub fn open_mask(path: &Path, image: &Path) -> Result<Self> {
         if path.is_file() && Kind::of(path)? == Kind::Dicom && dicom::is_segmentation(path)? {
-            let source = Source::Volume(Box::new(dicom::decode_like(path, image)?));
+            let refuse = decode_error(path, Kind::Dicom.name());
+            let source = Source::Volume(Box::new(guarded(|| dicom::decode_like(path, image), refuse)?));
             return Ok(Self { path: path.into(), source });
         }
         Self::open(path)
@@ -297,11 +303,15 @@ impl Slices {
         let kind = Kind::of_bytes(bytes);
         let refuse = decode_error(path, kind.name());
         let source = match kind {
-            Kind::Nifti => Source::Volume(Box::new(nifti::decode_nifti(bytes).map_err(refuse)?)),
-            Kind::Npy => Source::Volume(Box::new(decode_npy(bytes).map_err(refuse)?)),
-            Kind::Dicom => Source::Volume(Box::new(dicom::decode(path)?)),
-            Kind::Zarr => Source::Volume(Box::new(zarr::decode(path)?)),
-            Kind::Tiff => Source::Pages(Stack::read(&mut Cursor::new(bytes)).map_err(refuse)?),
+            Kind::Nifti | Kind::Npy => {
+                let decode = || if kind == Kind::Npy { decode_npy(bytes) } else { nifti::decode_nifti(bytes) };
+                Source::Volume(Box::new(guarded(decode, |reason| reason).map_err(refuse)?))
+            }
+            Kind::Dicom | Kind::Zarr => Source::Volume(Box::new(folder_volume(path, kind)?)),
+            Kind::Tiff => {
+                let stack = || Stack::read(&mut Cursor::new(bytes));
+                Source::Pages(guarded(stack, |reason| reason).map_err(refuse)?)
+            }
             Kind::Picture => Source::Picture(super::read::decode(path, bytes)?),
         };
         Ok(Self { path: path.into(), source })
@@ -333,7 +343,8 @@ impl Slices {
             Source::Volume(volume) if slice.index < volume.slices(slice.axis) => volume.slice(slice),
             Source::Pages(stack) if slice.index < stack.slices.len() => {
                 let open = || std::fs::File::open(&self.path).map(std::io::BufReader::new).map_err(|e| e.to_string());
-                decode_slice(open, stack, slice.index).map_err(decode_error(&self.path, Kind::Tiff.name()))?
+                let decode = || decode_slice(open, stack, slice.index);
+                guarded(decode, |reason| reason).map_err(decode_error(&self.path, Kind::Tiff.name()))?
             }
             _ => {
                 return Err(Error::Content {
@@ -366,6 +377,12 @@ impl Slices {
             Source::Volume(volume) => &volume.notes,
         }
     }
+}
+
+/// The volume of a kind that may be a folder.
+fn folder_volume(path: &Path, kind: Kind) -> Result<Volume> {
+    let decode = || if kind == Kind::Zarr { zarr::decode(path) } else { dicom::decode(path) };
+    guarded(decode, decode_error(path, kind.name()))
 }
 
 /// The hash of a file's bytes; of a folder, of the DICOM files in it, or of all files of an OME-Zarr.
