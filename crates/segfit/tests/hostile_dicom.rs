@@ -84,6 +84,11 @@ fn claims_are_checked_before_memory_is_taken() {
     let at = meta.windows(4).position(|w| w == [2, 0, 3, 0]).unwrap();
     meta[at + 4..at + 6].copy_from_slice(b"TI");
     assert!(refusal(&path, &meta).contains("beyond the end of the file"));
+    // An end of an item that never began, and behind it a kind that is none, so that the text behind is a length (found by fuzzing).
+    let mut stray = vec![0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0];
+    stray.extend(b"1.2.840.10008.5.1.4.1.1.4");
+    stray.extend(picture(8));
+    assert!(refusal(&path, &file(EXPLICIT, &stray)).contains("its elements are damaged"));
     // Sequences of unknown length in each other: every level is one of the parser's recursion.
     let mut deep = Vec::new();
     for _ in 0..50_000 {

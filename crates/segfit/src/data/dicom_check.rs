@@ -66,11 +66,13 @@ fn inflated(file: &mut BufReader<File>) -> Reason<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Goes over the elements from where the file stands. Where elements are damaged, it stops: the parser says so.
+/// Goes over the elements from where the file stands. The first that is damaged refuses the file: the parser, which is more patient, could
+/// take the bytes behind it for a claim of any size.
 fn walk(file: impl Read + Seek, syntax: &TransferSyntax, length: u64, until: Option<Tag>) -> Reason<()> {
     let mut reader = LazyDataSetReader::new_with_ts(file, syntax).map_err(|e| e.to_string())?;
     let (mut nested, mut elements) = (0usize, 0usize);
-    while let Some(Ok(token)) = reader.advance() {
+    while let Some(token) = reader.advance() {
+        let token = token.map_err(|_| "its elements are damaged")?;
         let is_end = |tag: Tag| nested == 0 && until.is_some_and(|until| tag >= until);
         elements += 1;
         let (claimed, at) = match &token {

@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
             "a DICOM file cut within its header",
             DCM,
             &good().bytes()[..300],
-            "FILE: cannot be read as DICOM: Could not read data set token\n\
+            "FILE: cannot be read as DICOM: its elements are damaged\n\
              hint: {damaged}",
         ),
         volume(
