@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes every reader for a while and writes the table last_run.md:
+# Fuzzes every reader for a while, adds a line for each to runs.csv, and writes the table of all runs, runs.md:
 #
 #   fuzz/run.sh SECONDS [TARGET...]
 #
@@ -15,11 +15,13 @@ all="picture tiff nifti dicom segments zarr npy mask dataset network onnx plan r
 targets=${*:-$all}
 jobs=${JOBS:-1}
 export RAYON_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_odr_violation=0
+commit=$(git rev-parse --short HEAD)
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 bin=target/$host/release/reader
 
 cargo +nightly fuzz build -O
 mkdir -p corpus artifacts logs
+[ -f runs.csv ] || echo "date,commit,target,seconds,executions,corpus,coverage,crashes,peak_mib" > runs.csv
 [ -d corpus/picture ] || SEEDS=corpus $bin -runs=0 2> logs/seeds.log
 
 # Real files by their endings, small ones.
@@ -84,7 +86,9 @@ fuzz() {
     cover=$(grep -o 'cov: [0-9]*' "$log" | awk '$2 > most { most = $2 } END { print most + 0 }')
     files=$(find "corpus/$target" -type f | wc -l)
     crashes=$(find "artifacts/$target" -type f -newermt "@$start" | wc -l)
-    echo "| $target | $(($(date +%s) - start)) | $units | $files | $cover | $crashes | $rss |" > "logs/$target.row"
+    local entry
+    entry="$(date -u +%Y-%m-%d),$commit,$target,$(($(date +%s) - start)),$units,$files,$cover,$crashes,$rss"
+    flock runs.csv -c "echo '$entry' >> runs.csv"
 }
 
 for target in $targets; do
@@ -94,12 +98,19 @@ done
 wait
 
 {
-    echo "# Last run of the fuzz targets"
+    echo "# Runs of the fuzz targets"
     echo
-    echo "\`fuzz/run.sh $seconds\` of segfit $(git rev-parse --short HEAD), $(rustc +nightly --version)."
+    echo "All runs of \`fuzz/run.sh\` in runs.csv, $(rustc +nightly --version). A crash is a file that panics, takes more than 10 seconds or 2 GiB;"
+    echo "coverage is the most of a run, in edges."
     echo
-    echo "| target | seconds | executions | corpus | coverage | crashes | peak MiB |"
+    echo "| target | runs | minutes | executions | coverage | crashes | peak MiB |"
     echo "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for target in $all; do cat "logs/$target.row" 2> /dev/null || true; done
-} > last_run.md
-cat last_run.md
+    for target in $all; do
+        awk -F, -v target="$target" '$3 == target {
+            runs++; seconds += $4; units += $5; crashes += $8
+            if ($7 > cover) cover = $7
+            if ($9 > rss) rss = $9
+        } END { if (runs) printf "| %s | %d | %d | %d | %d | %d | %d |\n", target, runs, seconds / 60, units, cover, crashes, rss }' runs.csv
+    done
+} > runs.md
+cat runs.md
