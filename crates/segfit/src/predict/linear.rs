@@ -6,6 +6,7 @@ use super::Measures;
 
 /// A measure standardised over the calibrated data sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub(crate) struct Feature {
     /// Name of the measure.
     pub name: String,
@@ -13,6 +14,27 @@ pub(crate) struct Feature {
     deviation: f64,
     low: f64,
     high: f64,
+}
+
+/// A feature as it lies in a file, where it need not make sense.
+#[derive(Deserialize)]
+struct Stored {
+    name: String,
+    mean: f64,
+    deviation: f64,
+    low: f64,
+    high: f64,
+}
+
+impl TryFrom<Stored> for Feature {
+    type Error = String;
+
+    fn try_from(Stored { name, mean, deviation, low, high }: Stored) -> std::result::Result<Self, String> {
+        if low > high || deviation <= 0.0 {
+            return Err(format!("{name} runs from {low} to {high} with deviation {deviation}"));
+        }
+        Ok(Self { name, mean, deviation, low, high })
+    }
 }
 
 impl Feature {
@@ -122,5 +144,16 @@ mod tests {
         let value = |v: f64| features[0].value(&[("jpeg".to_string(), v)].into());
         assert_eq!((value(1.0), value(2.0), value(99.0)), (-1.0, 0.0, 1.0));
         assert_eq!(features[0].value(&Measures::new()), 0.0);
+    }
+
+    #[test]
+    fn a_file_with_an_empty_range_is_refused() {
+        let read = |low: f64, deviation: f64| {
+            let text = format!(r#"{{"name":"jpeg","mean":0,"deviation":{deviation},"low":{low},"high":1}}"#);
+            serde_json::from_str::<Feature>(&text).map(|f| f.value(&[("jpeg".to_string(), 9.0)].into()))
+        };
+        assert_eq!(read(-1.0, 2.0).unwrap(), 0.5);
+        assert!(read(1.5, 2.0).unwrap_err().to_string().contains("jpeg runs from 1.5 to 1"));
+        assert!(read(-1.0, 0.0).is_err());
     }
 }

@@ -46,6 +46,13 @@ pub fn cases() -> Vec<Case> {
             "mapping.json: expected segfit-mapping/5: invalid type: string \"best\", expected struct Fitted\n\
              hint: {edited}",
         ),
+        Case::new(
+            "a mapping whose measure has an empty range",
+            PREDICT,
+            mapping("/fitted/model/probe/feature/low", json!(1e9)),
+            "mapping.json: expected segfit-mapping/5: probe_dice runs from 1000000000 to * with deviation * at line * column *\n\
+             hint: {edited}",
+        ),
         Case::new("records that are not there", FIT, |_| (), "records.jsonl: {not there}\nhint: {spelling}"),
         Case::new(
             "empty records",
