@@ -15,14 +15,14 @@ all="picture tiff nifti dicom segments zarr npy mask dataset network onnx plan r
 targets=${*:-$all}
 jobs=${JOBS:-1}
 export RAYON_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:detect_odr_violation=0
-commit=$(git rev-parse --short HEAD)
+commit=$(git describe --always --dirty)
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 bin=target/$host/release/reader
 
 cargo +nightly fuzz build -O
 mkdir -p corpus artifacts logs
-[ -f runs.csv ] || echo "date,commit,target,seconds,executions,corpus,coverage,crashes,peak_mib" > runs.csv
-[ -d corpus/picture ] || SEEDS=corpus $bin -runs=0 2> logs/seeds.log
+[ -f runs.csv ] || echo "date,commit,target,seconds,executions,corpus,coverage,crashes,slow,peak_mib" > runs.csv
+SEEDS=corpus $bin -runs=0 2> logs/seeds.log
 
 # Real files by their endings, small ones.
 real() {
@@ -82,12 +82,13 @@ fuzz() {
         rm -rf "corpus/$target.small"
     fi
     rm -rf "/dev/shm/segfit-fuzz-$merging" /dev/shm/segfit-fuzz-merge-*
-    local cover files crashes
-    cover=$(grep -o 'cov: [0-9]*' "$log" | awk '$2 > most { most = $2 } END { print most + 0 }')
+    local cover files crashes slow
+    cover=$({ grep -o 'cov: [0-9]*' "$log" || true; } | awk '$2 > most { most = $2 } END { print most + 0 }')
     files=$(find "corpus/$target" -type f | wc -l)
-    crashes=$(find "artifacts/$target" -type f -newermt "@$start" | wc -l)
+    crashes=$(find "artifacts/$target" -type f ! -name 'slow-unit-*' -newermt "@$start" | wc -l)
+    slow=$(find "artifacts/$target" -type f -name 'slow-unit-*' -newermt "@$start" | wc -l)
     local entry
-    entry="$(date -u +%Y-%m-%d),$commit,$target,$(($(date +%s) - start)),$units,$files,$cover,$crashes,$rss"
+    entry="$(date -u +%Y-%m-%d),$commit,$target,$(($(date +%s) - start)),$units,$files,$cover,$crashes,$slow,$rss"
     flock runs.csv -c "echo '$entry' >> runs.csv"
 }
 
@@ -100,17 +101,19 @@ wait
 {
     echo "# Runs of the fuzz targets"
     echo
-    echo "All runs of \`fuzz/run.sh\` in runs.csv, $(rustc +nightly --version). A crash is a file that panics, takes more than 10 seconds or 2 GiB;"
-    echo "coverage is the most of a run, in edges."
+    echo "All runs of \`fuzz/run.sh\` in runs.csv, $(rustc +nightly --version). A crash is a file that panics or takes more than"
+    echo "20 seconds or 2 GiB, a slow file takes more than 10 seconds; coverage is the most of a run, in edges."
     echo
-    echo "| target | runs | minutes | executions | coverage | crashes | peak MiB |"
-    echo "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    echo "| target | runs | minutes | executions | coverage | crashes | slow | peak MiB |"
+    echo "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for target in $all; do
         awk -F, -v target="$target" '$3 == target {
-            runs++; seconds += $4; units += $5; crashes += $8
+            runs++; seconds += $4; units += $5; crashes += $8; slow += $9
             if ($7 > cover) cover = $7
-            if ($9 > rss) rss = $9
-        } END { if (runs) printf "| %s | %d | %d | %d | %d | %d | %d |\n", target, runs, seconds / 60, units, cover, crashes, rss }' runs.csv
+            if ($10 > rss) rss = $10
+        } END {
+            if (runs) printf "| %s | %d | %d | %d | %d | %d | %d | %d |\n", target, runs, seconds / 60, units, cover, crashes, slow, rss
+        }' runs.csv
     done
 } > runs.md
 cat runs.md

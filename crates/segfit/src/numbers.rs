@@ -33,12 +33,7 @@ fn scaled(n: u64, base: f64, units: &[&str]) -> String {
         value /= base;
         unit += 1;
     }
-    match value {
-        _ if unit == 0 => format!("{n}{}", units[0]),
-        v if v < 9.995 => format!("{v:.2}{}", units[unit]),
-        v if v < 99.95 => format!("{v:.1}{}", units[unit]),
-        v => format!("{v:.0}{}", units[unit]),
-    }
+    if unit == 0 { format!("{n}{}", units[0]) } else { format!("{}{}", three_digits(value), units[unit]) }
 }
 
 /// A number with three significant digits and without an exponent, as `0.0123`, `1.23`, `123` or `12345`.

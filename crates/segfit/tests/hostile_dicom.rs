@@ -61,6 +61,27 @@ fn picture(side: usize) -> Vec<u8> {
     out
 }
 
+#[test]
+fn pixels_without_the_mark_of_their_end_are_read() {
+    let mut elements = picture(8);
+    elements.truncate(elements.len() - 64 - 12);
+    // Pixels of unknown length: an empty table, then one frame as a run of 64 equal bytes behind a header of 64 bytes.
+    elements.extend([0xe0, 0x7f, 0x10, 0, b'O', b'B', 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    let mut frame = vec![0u8; 64];
+    (frame[0], frame[4]) = (1, 64);
+    frame.extend([(-63i8).cast_unsigned(), 9]);
+    for item in [&[][..], &frame] {
+        elements.extend([0xfe, 0xff, 0x00, 0xe0]);
+        elements.extend((item.len() as u32).to_le_bytes());
+        elements.extend(item);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    std::fs::write(&path, file("1.2.840.10008.1.2.5", &elements)).unwrap();
+    let image = ImageFile::open(&path, None).unwrap().image(0).unwrap();
+    assert!((image.width, image.height) == (8, 8) && image.data.iter().all(|v| *v == 9.0 / 255.0), "{:?}", image.data);
+}
+
 fn refusal(path: &Path, bytes: &[u8]) -> String {
     std::fs::write(path, bytes).unwrap();
     ImageFile::open(path, None).unwrap_err().to_string()

@@ -57,8 +57,11 @@ impl Bands {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) and [`Error::Decode`](crate::Error::Decode).
     pub fn rows(&mut self, rows: Range<usize>) -> Result<Raster> {
-        let decoded = guarded(|| if self.raw.is_some() { self.raw_rows(rows) } else { self.chunked_rows(rows) }, |r| r);
-        decoded.map_err(decode_error(&self.path, "TIFF"))
+        let path = self.path.clone();
+        guarded(&path, "TIFF", || {
+            let decoded = if self.raw.is_some() { self.raw_rows(rows) } else { self.chunked_rows(rows) };
+            decoded.map_err(decode_error(&path, "TIFF"))
+        })
     }
 
     fn raw_rows(&mut self, rows: Range<usize>) -> Reason<Raster> {

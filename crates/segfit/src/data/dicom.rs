@@ -12,6 +12,7 @@ use super::dicom_head::Head;
 use super::dicom_samples::{kind_of_colour, syntax_name};
 pub(crate) use super::dicom_segments::{decode_like, is_segmentation};
 use super::dicom_tags::{PIXEL_DATA, SERIES, text};
+use super::guard::guarded;
 use super::raster::{Note, Samples, Values};
 use super::read::{decode_error, open_file};
 use super::slices::{Kind, Outline};
@@ -75,12 +76,22 @@ pub(crate) fn series_of(file: &Path) -> Result<Option<String>> {
 }
 
 pub(super) fn open_header(path: &Path) -> Result<DefaultDicomObject> {
-    check(path, Some(PIXEL_DATA))?;
-    OpenFileOptions::new().read_until(PIXEL_DATA).open_file(path).map_err(|e| unreadable(path, &e))
+    guarded(path, "DICOM", || {
+        check(path, Some(PIXEL_DATA))?;
+        OpenFileOptions::new().read_until(PIXEL_DATA).open_file(path).map_err(|e| unreadable(path, &e))
+    })
+}
+
+/// A whole file.
+pub(super) fn open_whole(path: &Path) -> Result<DefaultDicomObject> {
+    guarded(path, "DICOM", || {
+        check(path, None)?;
+        dicom_object::open_file(path).map_err(|e| unreadable(path, &e))
+    })
 }
 
 /// The reason of the outermost error alone: what lies below may quote values of the file.
-pub(super) fn unreadable(path: &Path, error: &dyn std::error::Error) -> Error {
+fn unreadable(path: &Path, error: &dyn std::error::Error) -> Error {
     decode_error(path, "DICOM")(error.to_string())
 }
 
@@ -106,9 +117,8 @@ pub(crate) fn decode(path: &Path) -> Result<Volume> {
     head.check_voxels(path, n)?;
     let is_plain = series.heads.iter().all(|(_, h)| h.is_plain() || h.palette.is_some());
     for (file, head) in &series.heads {
-        check(file, None)?;
-        let object = dicom_object::open_file(file).map_err(|e| unreadable(file, &e))?;
-        let mut part = head.samples(file, &object)?;
+        let object = open_whole(file)?;
+        let mut part = guarded(file, "DICOM", || head.samples(file, &object))?;
         if !is_plain && !matches!(part, Samples::F32(_)) {
             part = Samples::F32((0..part.len()).map(|i| part.number(i) as f32).collect());
         }

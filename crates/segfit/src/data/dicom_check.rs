@@ -12,6 +12,7 @@ use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 use dicom_transfer_syntax_registry::{TransferSyntax, TransferSyntaxIndex as _, TransferSyntaxRegistry};
 use flate2::read::DeflateDecoder;
 
+use super::dicom_tags::{DEFLATED, PIXEL_DATA};
 use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib};
 use super::read::decode_error;
 use crate::error::{Error, Result};
@@ -22,8 +23,6 @@ const PREAMBLE: u64 = 128;
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 /// The first tag that does not describe the file itself.
 const BEHIND_META: Tag = Tag(0x0003, 0);
-/// Explicit little-endian elements that are deflated.
-const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 /// Sequences within sequences; the functional groups of enhanced images take 3.
 const MOST_NESTED: usize = 32;
 /// Elements of a file; each takes some 200 bytes of memory. An enhanced image has some 30 for every frame.
@@ -70,20 +69,28 @@ fn inflated(file: &mut BufReader<File>) -> Reason<Vec<u8>> {
 /// take the bytes behind it for a claim of any size.
 fn walk(file: impl Read + Seek, syntax: &TransferSyntax, length: u64, until: Option<Tag>) -> Reason<()> {
     let mut reader = LazyDataSetReader::new_with_ts(file, syntax).map_err(|e| e.to_string())?;
-    let (mut nested, mut elements) = (0usize, 0usize);
+    let (mut nested, mut elements, mut is_in_pixels) = (0usize, 0usize, false);
     while let Some(token) = reader.advance() {
-        let token = token.map_err(|_| "its elements are damaged")?;
+        let token = match token {
+            Ok(token) => token,
+            // Pixels may end without the mark of their end; the parser reads no other elements then.
+            Err(_) if is_in_pixels => return Ok(()),
+            Err(_) => return Err("its elements are damaged".into()),
+        };
         let is_end = |tag: Tag| nested == 0 && until.is_some_and(|until| tag >= until);
         elements += 1;
         let (claimed, at) = match &token {
             LazyDataToken::ElementHeader(header) if is_end(header.tag) => return Ok(()),
             LazyDataToken::SequenceStart { tag, .. } if is_end(*tag) => return Ok(()),
+            LazyDataToken::PixelSequenceStart if is_end(PIXEL_DATA) => return Ok(()),
             LazyDataToken::SequenceStart { .. } | LazyDataToken::PixelSequenceStart => {
                 nested += 1;
+                is_in_pixels = matches!(token, LazyDataToken::PixelSequenceStart);
                 (0, 0)
             }
             LazyDataToken::SequenceEnd => {
                 nested = nested.saturating_sub(1);
+                is_in_pixels = false;
                 (0, 0)
             }
             LazyDataToken::LazyValue { header, decoder } => (header.len.get().unwrap_or(0), decoder.position()),

@@ -5,12 +5,12 @@ use std::path::Path;
 use dicom_object::{DefaultDicomObject, InMemDicomObject, Tag};
 use dicom_pixeldata::PixelDecoder as _;
 
-use super::dicom::{Series, open_header, unreadable};
-use super::dicom_check::check;
+use super::dicom::{Series, open_header, open_whole};
 use super::dicom_tags::{
     BITS_ALLOCATED, COLUMNS, FRAME_GROUPS, FRAMES, LABEL_MAP, ORIENTATION, PIXEL_DATA, POSITION, ROWS, SEGMENTATION,
     SHARED_GROUPS, SOP_CLASS, items, number, numbers, of_frames, text,
 };
+use super::guard::guarded;
 use super::raster::{Samples, Values};
 use super::read::{decode_error, open_file};
 use super::volume::{Geometry, Volume, check_voxels};
@@ -43,12 +43,11 @@ pub(crate) fn is_segmentation(path: &Path) -> Result<bool> {
 /// [`Error::Content`] when the object is of another size, orientation or place than the image, or two segments overlap;
 /// [`Error::Decode`] when it is damaged.
 pub(crate) fn decode_like(path: &Path, image: &Path) -> Result<Volume> {
-    check(path, None)?;
-    let object = dicom_object::open_file(path).map_err(|e| unreadable(path, &e))?;
+    let object = open_whole(path)?;
     let slices = ImageSlices::of(image)?;
     let [n, rows, columns] = slices.shape;
     check_voxels(&[columns, rows, n], 2).map_err(decode_error(path, "DICOM segmentation"))?;
-    let frames = Frames::read(path, &object, &slices)?;
+    let frames = guarded(path, "DICOM segmentation", || Frames::read(path, &object, &slices))?;
     let mut labels = vec![0u16; n * rows * columns];
     for index in 0..frames.places.len() {
         let Place { slice, segment } = frames.places[index];

@@ -2,6 +2,10 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use super::read::decode_error;
+use crate::error::Result;
 
 thread_local! {
     static IS_DECODING: Cell<bool> = const { Cell::new(false) };
@@ -13,15 +17,15 @@ pub fn is_decoding() -> bool {
     IS_DECODING.get()
 }
 
-/// What `decode` returns, or `gave_up` with a reason when it panics. What it holds is dropped then, so that nothing half-changed is seen.
-pub(crate) fn guarded<T, E>(decode: impl FnOnce() -> Result<T, E>, gave_up: impl FnOnce(String) -> E) -> Result<T, E> {
+/// What `decode` makes of the file `path` of this format; where it panics, [`Error::Decode`](crate::Error::Decode). What it was changing must
+/// not be used then: the file is refused.
+pub(crate) fn guarded<T>(path: &Path, format: &str, decode: impl FnOnce() -> Result<T>) -> Result<T> {
     let outer = IS_DECODING.replace(true);
     let result = catch_unwind(AssertUnwindSafe(decode));
     IS_DECODING.set(outer);
     // The message of the panic may quote values of the file, so it is not repeated.
-    result.unwrap_or_else(|_| {
-        Err(gave_up("its decoder gave up; the file is damaged, or of a kind it was not made for".into()))
-    })
+    let reason = "its decoder gave up: the file is damaged, or of a kind that the decoder was not made for";
+    result.unwrap_or_else(|_| Err(decode_error(path, format)(reason.into())))
 }
 
 #[cfg(test)]
@@ -30,16 +34,17 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_the_error_of_the_file() {
-        let panics = || -> Result<u8, String> {
+        let panics = || -> Result<u8> {
             assert!(is_decoding());
             let empty: Vec<u8> = Vec::new();
             Ok(empty[std::hint::black_box(3)])
         };
-        let error = guarded(panics, |reason| format!("a.png: {reason}")).unwrap_err();
-        assert!(error.starts_with("a.png: its decoder gave up"), "{error}");
+        let file = Path::new("a.png");
+        let error = guarded(file, "PNG", panics).unwrap_err().to_string();
+        assert!(error.starts_with("a.png: cannot be read as PNG: its decoder gave up"), "{error}");
         assert!(!is_decoding());
-        assert_eq!(guarded(|| Ok::<_, String>(7), |reason| reason), Ok(7));
-        let inner = || guarded(|| guarded(panics, |r| r), |r| format!("outer {r}"));
-        assert!(inner().unwrap_err().starts_with("its decoder"), "the inner one names the file");
+        assert_eq!(guarded(file, "PNG", || Ok(7)).unwrap(), 7);
+        let inner = guarded(Path::new("series"), "DICOM", || guarded(file, "DICOM", panics)).unwrap_err().to_string();
+        assert!(inner.starts_with("a.png"), "the inner one names the file: {inner}");
     }
 }

@@ -57,16 +57,16 @@ impl Header {
         }
         let (format, name) = format_of(path, &start)?;
         file.rewind().map_err(Error::io(path))?;
-        let header = || match format {
+        let mut header = || match format {
             ImageFormat::Png => png(file),
             ImageFormat::Jpeg => open_jpeg(&mut *file).map(|d| of_decoder(&d, false)),
             ImageFormat::Bmp => open_bmp(&mut *file, &start).map(|(d, palette)| of_decoder(&d, palette.is_some())),
             ImageFormat::Gif => gif(file),
             _ => tiff(file),
         };
-        let header = guarded(header, |reason| reason);
+        let header = guarded(path, name, || header().map_err(decode_error(path, name)));
         file.rewind().map_err(Error::io(path))?;
-        header.map_err(decode_error(path, name))
+        header
     }
 }
 

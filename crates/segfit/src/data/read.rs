@@ -88,7 +88,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Raster> {
         ImageFormat::Gif => decode_gif(bytes),
         _ => read_tiff::decode_tiff(bytes),
     };
-    let mut raster = guarded(decoded, |reason| reason).map_err(decode_error(path, name))?;
+    let mut raster = guarded(path, name, || decoded().map_err(decode_error(path, name)))?;
     raster.note_transparency();
     Ok(raster)
 }

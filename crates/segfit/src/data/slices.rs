@@ -116,6 +116,10 @@ impl Outline {
     /// As [`Slices::open`].
     pub fn read(path: &Path) -> Result<Self> {
         let kind = Kind::of(path)?;
+        guarded(path, kind.name(), || Self::of_kind(path, kind))
+    }
+
+    fn of_kind(path: &Path, kind: Kind) -> Result<Self> {
         let refuse = decode_error(path, kind.name());
         let of_volume = |v: &Volume| Self {
             kind,
@@ -147,7 +151,7 @@ impl Outline {
                 let bytes = o.shape.iter().fold(4 * o.channels, |n, &side| n.saturating_mul(side));
                 Ok(Self { bytes, ..of_volume(&empty) })
             }
-            Kind::Dicom => guarded(|| dicom::outline(path), refuse),
+            Kind::Dicom => dicom::outline(path),
             Kind::Zarr => {
                 let o = zarr::Outline::read(path)?;
                 let bytes = o.shape.iter().fold(o.number_bytes() * o.channels, |n, &side| n.saturating_mul(side));
@@ -164,8 +168,7 @@ impl Outline {
             }
             Kind::Npy => Ok(of_volume(&decode_npy(&read_bytes(path)?).map_err(refuse)?)),
             Kind::Tiff => {
-                let mut file = open_file(path)?;
-                let stack = guarded(|| Stack::read(&mut file), |reason| reason).map_err(refuse)?;
+                let stack = Stack::read(&mut open_file(path)?).map_err(refuse)?;
                 let page = &stack.slices[0][0];
                 let (height, width) = (page.height as usize, page.width as usize);
                 let channels = page.channels as usize * stack.slices[0].len();
@@ -266,6 +269,21 @@ enum Source {
     Volume(Box<Volume>),
 }
 
+impl Source {
+    fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let kind = Kind::of_bytes(bytes);
+        let refuse = decode_error(path, kind.name());
+        Ok(match kind {
+            Kind::Nifti => Self::Volume(Box::new(nifti::decode_nifti(bytes).map_err(refuse)?)),
+            Kind::Npy => Self::Volume(Box::new(decode_npy(bytes).map_err(refuse)?)),
+            Kind::Dicom => Self::Volume(Box::new(dicom::decode(path)?)),
+            Kind::Zarr => Self::Volume(Box::new(zarr::decode(path)?)),
+            Kind::Tiff => Self::Pages(Stack::read(&mut Cursor::new(bytes)).map_err(refuse)?),
+            Kind::Picture => Self::Picture(super::read::decode(path, bytes)?),
+        })
+    }
+}
+
 impl Slices {
     /// A file, or a folder that holds one DICOM series.
     ///
@@ -274,15 +292,13 @@ impl Slices {
     pub fn open(path: &Path) -> Result<Self> {
         let kind = Kind::of(path)?;
         let refuse = decode_error(path, kind.name());
-        let source = match kind {
-            Kind::Tiff => {
-                let mut file = open_file(path)?;
-                Source::Pages(guarded(|| Stack::read(&mut file), |reason| reason).map_err(refuse)?)
-            }
-            Kind::Dicom | Kind::Zarr => Source::Volume(Box::new(folder_volume(path, kind)?)),
-            _ => return Self::of_bytes(path, &read_bytes(path)?),
+        let read = || match kind {
+            Kind::Tiff => Ok(Source::Pages(Stack::read(&mut open_file(path)?).map_err(refuse)?)),
+            Kind::Dicom => Ok(Source::Volume(Box::new(dicom::decode(path)?))),
+            Kind::Zarr => Ok(Source::Volume(Box::new(zarr::decode(path)?))),
+            _ => Source::of_bytes(path, &read_bytes(path)?),
         };
-        Ok(Self { path: path.into(), source })
+        Ok(Self { path: path.into(), source: guarded(path, kind.name(), read)? })
     }
 
     /// The mask of an image: a DICOM segmentation object as a volume like the image, everything else as it is.
@@ -291,8 +307,7 @@ impl Slices {
     /// As [`Slices::open`].
     pub fn open_mask(path: &Path, image: &Path) -> Result<Self> {
         if path.is_file() && Kind::of(path)? == Kind::Dicom && dicom::is_segmentation(path)? {
-            let refuse = decode_error(path, Kind::Dicom.name());
-            let source = Source::Volume(Box::new(guarded(|| dicom::decode_like(path, image), refuse)?));
+            let source = Source::Volume(Box::new(dicom::decode_like(path, image)?));
             return Ok(Self { path: path.into(), source });
         }
         Self::open(path)
@@ -300,20 +315,7 @@ impl Slices {
 
     /// A file whose bytes these are.
     pub fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let kind = Kind::of_bytes(bytes);
-        let refuse = decode_error(path, kind.name());
-        let source = match kind {
-            Kind::Nifti | Kind::Npy => {
-                let decode = || if kind == Kind::Npy { decode_npy(bytes) } else { nifti::decode_nifti(bytes) };
-                Source::Volume(Box::new(guarded(decode, |reason| reason).map_err(refuse)?))
-            }
-            Kind::Dicom | Kind::Zarr => Source::Volume(Box::new(folder_volume(path, kind)?)),
-            Kind::Tiff => {
-                let stack = || Stack::read(&mut Cursor::new(bytes));
-                Source::Pages(guarded(stack, |reason| reason).map_err(refuse)?)
-            }
-            Kind::Picture => Source::Picture(super::read::decode(path, bytes)?),
-        };
+        let source = guarded(path, Kind::of_bytes(bytes).name(), || Source::of_bytes(path, bytes))?;
         Ok(Self { path: path.into(), source })
     }
 
@@ -343,8 +345,8 @@ impl Slices {
             Source::Volume(volume) if slice.index < volume.slices(slice.axis) => volume.slice(slice),
             Source::Pages(stack) if slice.index < stack.slices.len() => {
                 let open = || std::fs::File::open(&self.path).map(std::io::BufReader::new).map_err(|e| e.to_string());
-                let decode = || decode_slice(open, stack, slice.index);
-                guarded(decode, |reason| reason).map_err(decode_error(&self.path, Kind::Tiff.name()))?
+                let (path, name) = (&self.path, Kind::Tiff.name());
+                guarded(path, name, || decode_slice(open, stack, slice.index).map_err(decode_error(path, name)))?
             }
             _ => {
                 return Err(Error::Content {
@@ -377,12 +379,6 @@ impl Slices {
             Source::Volume(volume) => &volume.notes,
         }
     }
-}
-
-/// The volume of a kind that may be a folder.
-fn folder_volume(path: &Path, kind: Kind) -> Result<Volume> {
-    let decode = || if kind == Kind::Zarr { zarr::decode(path) } else { dicom::decode(path) };
-    guarded(decode, decode_error(path, kind.name()))
 }
 
 /// The hash of a file's bytes; of a folder, of the DICOM files in it, or of all files of an OME-Zarr.

@@ -21,7 +21,7 @@ pub struct Explanation {
     /// Predicted retention of the uniform network of the same depth that meets the same limits and costs no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uniform_retention: Option<f64>,
-    /// What predicted gains of shapes are worth; absent where shapes were not calibrated.
+    /// What predicted gains of shapes are worth; absent where nothing is known of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape_gain: Option<ShapeGain>,
     /// Every free group.
@@ -225,7 +225,7 @@ impl Explanation {
         text.push('\n');
         self.levels.iter().for_each(|level| text.push_str(&format!("{}\n", level.words)));
         text.push_str(&match self.shape_gain {
-            None => "Shapes were not calibrated: only the uniform one is taken.\n".into(),
+            None => "Nothing is known of what other shapes gain: only the uniform one is taken.\n".into(),
             Some(gain) => format!(
                 "{} Of what shapes were predicted to gain, {} was measured on {} data sets.\n",
                 if gain.pays() {

@@ -169,7 +169,7 @@ impl Request<'_> {
     /// Why the shape was left, or was not.
     fn shape_choice(&self, judge: &Judge<'_>, found: &Found) -> String {
         let Some(gain) = self.mapping.shape_gain else {
-            return "uniform shape: the mapping was calibrated on uniform networks alone".into();
+            return "uniform shape: the mapping knows nothing of what others gain".into();
         };
         let measured = format!("{} of such gains was measured on {} data sets", gain.in_words(), gain.sets);
         match (found.bend, &found.rival) {

@@ -103,7 +103,7 @@ mod tests {
         let first: Vec<&str> = table.lines().take(9).collect();
         let expected = [
             "plan for cells: most accurate within the budgets, fewest parameters on a tie",
-            "- uniform shape: the mapping was calibrated on uniform networks alone",
+            "- uniform shape: the mapping knows nothing of what others gain",
             "",
             "unet, input 128x128   chosen        full",
             "base width                 2          64",

@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub shapes: bool,
     /// Which cells count in the size of a shape.
     pub axis: Axis,
+    /// Whether a shape keeps what the uniform network of as many parameters keeps, and nothing else counts.
+    pub by_params: bool,
     /// Measures `noise00`, `noise01`, ... that mean nothing.
     pub noise_measures: usize,
     /// Standard deviation of ln deficit between data sets that no measure explains.
@@ -46,6 +48,7 @@ impl Default for World {
             depths: &[4],
             shapes: false,
             axis: Axis::default(),
+            by_params: false,
             noise_measures: 0,
             unexplained: 0.0,
             seed: 0,
@@ -80,7 +83,10 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
             for (slope, ratio) in [(-0.5, 0.0), (0.25, 0.0), (0.0, -1.0), (-0.5, -1.0)] {
                 let widths = shape(slope, ratio);
                 let network = net(8, 4).with_widths(&widths).unwrap();
-                let octaves = 3.0 - world.axis.log2_width(&SizeFeatures::of(&network).unwrap());
+                let size = SizeFeatures::of(&network).unwrap();
+                // Twice the width, four times the parameters.
+                let of_params = || 0.5 * (SizeFeatures::of(&net(8, 4)).unwrap().log2_params - size.log2_params);
+                let octaves = if world.by_params { of_params() } else { 3.0 - world.axis.log2_width(&size) };
                 let clean = constant_dice + (1.0 - 0.04 * octaves.exp2() * own).max(0.0) * (reference - constant_dice);
                 let dice = (clean + world.noise * f64::from(stream.normal())).clamp(0.0, 1.0);
                 let mut record = record(&format!("set{set:02}"), z, constant_dice, 8, 4, 0, dice);
