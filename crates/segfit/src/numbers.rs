@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(thousands(31_045_506), "31,045,506");
         assert_eq!(thousands(7), "7");
         assert_eq!([950, 1000, 12_345, 4_560_000].map(short), ["950", "1.00k", "12.3k", "4.56M"]);
-        assert_eq!((bytes(512), bytes(1023), bytes(4 << 20)), ("512 B".into(), "1.00 KiB".into(), "4.00 MiB".into()));
+        assert_eq!((bytes(512), bytes(1023), bytes(4 << 20)), ("512 B".into(), "0.999 KiB".into(), "4.00 MiB".into()));
     }
 
     #[test]

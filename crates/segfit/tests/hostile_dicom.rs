@@ -65,6 +65,10 @@ fn picture(side: usize) -> Vec<u8> {
 fn pixels_without_the_mark_of_their_end_are_read() {
     let mut elements = picture(8);
     elements.truncate(elements.len() - 64 - 12);
+    // Behind the number of samples per pixel.
+    let mut colour = Vec::new();
+    text(&mut colour, (0x28, 0x04), b"CS", "MONOCHROME2 ");
+    elements.splice(10..10, colour);
     // Pixels of unknown length: an empty table, then one frame as a run of 64 equal bytes behind a header of 64 bytes.
     elements.extend([0xe0, 0x7f, 0x10, 0, b'O', b'B', 0, 0, 0xff, 0xff, 0xff, 0xff]);
     let mut frame = vec![0u8; 64];

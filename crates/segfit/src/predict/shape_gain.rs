@@ -92,14 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn where_only_parameters_count_no_gain_is_realised_even_with_noise() {
+    fn where_only_parameters_count_no_shape_is_promising() {
         let world = World { sets: 12, shapes: true, by_params: true, ..World::default() };
-        for noise in [0.0, 0.005, 0.02] {
-            for seed in 0..5 {
-                let found = gain(&World { noise, seed, ..world.clone() }).unwrap();
-                assert!(!found.pays() && found.realised < 0.5, "noise {noise}, seed {seed}: {found:?}");
-            }
-        }
+        assert_eq!(gain(&world), None, "levels are weighed on the records, after which nothing is predicted to gain");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Measures;
 use super::SizeFeatures;
 use super::axis::Axis;
+use super::monotone::Monotone;
 use super::record::{DatasetId, ImageCounts, ImageScore, RECORD_FORMAT, RecipeId, Record, short_hash};
 use crate::cost::Cost;
 use crate::network::families::{self, unet};
@@ -84,10 +85,12 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
                 let widths = shape(slope, ratio);
                 let network = net(8, 4).with_widths(&widths).unwrap();
                 let size = SizeFeatures::of(&network).unwrap();
-                // Twice the width, four times the parameters.
-                let of_params = || 0.5 * (SizeFeatures::of(&net(8, 4)).unwrap().log2_params - size.log2_params);
-                let octaves = if world.by_params { of_params() } else { 3.0 - world.axis.log2_width(&size) };
-                let clean = constant_dice + (1.0 - 0.04 * octaves.exp2() * own).max(0.0) * (reference - constant_dice);
+                let skill = if world.by_params {
+                    uniform_skill(own).at(size.log2_params)
+                } else {
+                    1.0 - 0.04 * (3.0 - world.axis.log2_width(&size)).exp2() * own
+                };
+                let clean = constant_dice + skill.max(0.0) * (reference - constant_dice);
                 let dice = (clean + world.noise * f64::from(stream.normal())).clamp(0.0, 1.0);
                 let mut record = record(&format!("set{set:02}"), z, constant_dice, 8, 4, 0, dice);
                 record.job = short_hash(&format!("{} {slope} {ratio}", record.job));
@@ -117,6 +120,15 @@ pub(crate) fn records(world: &World) -> Vec<Record> {
         }
     }
     records
+}
+
+/// Skill of the uniform networks of depth 4 over log2 of their parameters.
+fn uniform_skill(own: f64) -> Monotone {
+    let point = |width: usize| {
+        let deficit = if width == 16 { 0.0 } else { 0.32 / width as f64 * own };
+        (SizeFeatures::of(&net(width, 4)).unwrap().log2_params, 1.0 - deficit.min(1.0), 1.0)
+    };
+    Monotone::fit([1, 2, 4, 8, 16].map(point).to_vec())
 }
 
 fn net(base_width: usize, depth: usize) -> NetworkSpec {

@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
             "a mapping that is cut short",
             PREDICT,
             |lab| put(lab, "mapping.json", &MAPPING[..MAPPING.len() / 2]),
-            "mapping.json: expected segfit-mapping/5: EOF while parsing an object at line * column *\n\
+            "mapping.json: expected segfit-mapping/5: EOF while parsing * at line * column *\n\
              hint: {edited}",
         ),
         Case::new(
@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
             "a mapping whose measure has an empty range",
             PREDICT,
             mapping("/fitted/model/probe/feature/low", json!(1e9)),
-            "mapping.json: expected segfit-mapping/5: probe_dice runs from 1000000000 to * with deviation * at line * column *\n\
+            "mapping.json: expected segfit-mapping/5: probe_dice runs from 1000000000 to * with deviation *\n\
              hint: {edited}",
         ),
         Case::new("records that are not there", FIT, |_| (), "records.jsonl: {not there}\nhint: {spelling}"),
