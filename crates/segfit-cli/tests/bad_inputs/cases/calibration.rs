@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
             "a mapping that is cut short",
             PREDICT,
             |lab| put(lab, "mapping.json", &MAPPING[..MAPPING.len() / 2]),
-            "mapping.json: expected segfit-mapping/5: EOF while parsing * at line * column *\n\
+            "mapping.json: expected segfit-mapping/5: EOF while parsing a value at line * column *\n\
              hint: {edited}",
         ),
         Case::new(

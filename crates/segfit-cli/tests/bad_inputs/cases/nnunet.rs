@@ -21,7 +21,7 @@ pub fn cases() -> Vec<Case> {
             "a dataset.json that is cut short",
             |lab| put(lab, JSON, cut(good().into_bytes(), 0.5)),
             "data/dataset.json: expected nnU-Net's description of the data set, with file_ending and labels, \
-             found no JSON: EOF while parsing * at line * column *\n\
+             found no JSON: EOF while parsing a string at line * column *\n\
              hint: correct it as nnU-Net's documentation/dataset_format.md tells",
         ),
         of(

@@ -85,7 +85,7 @@ pub fn cases() -> Vec<Case> {
             "a sizes.json that is cut short",
             REPORT,
             half(sizes),
-            "reading plan: plan/sizes.json: expected segfit-ladder/1: EOF while parsing * at line * \
+            "reading plan: plan/sizes.json: expected segfit-ladder/1: EOF while parsing a value at line * \
              column *\n\
              hint: {edited}",
         ),
@@ -140,7 +140,7 @@ pub fn cases() -> Vec<Case> {
             "a recipe.json that is cut short",
             RECIPE,
             half("run/recipe.json"),
-            "run/recipe.json: expected segfit-recipe/1: EOF while parsing * at line * column *\n\
+            "run/recipe.json: expected segfit-recipe/1: EOF while parsing a string at line * column *\n\
              hint: {edited}",
         ),
         Case::new(
