@@ -21,7 +21,7 @@ bin=target/$host/release/reader
 
 cargo +nightly fuzz build -O
 mkdir -p corpus artifacts logs
-[ -f runs.csv ] || echo "date,commit,target,seconds,executions,corpus,coverage,crashes,slow,peak_mib" > runs.csv
+[ -f runs.csv ] || echo "date,commit,target,seconds,executions,corpus,coverage,crashes,slow,peak_mib,cpu_seconds" > runs.csv
 SEEDS=corpus $bin -runs=0 2> logs/seeds.log
 
 # Real files by their endings, small ones.
@@ -70,6 +70,10 @@ fuzz() {
         [ "${peak:-0}" -gt "$rss" ] && rss=$peak
         [ $status -eq 0 ] && break
     done
+    # Of the processes waited for: the second line of `times`, user and system.
+    times > "$log.part"
+    local cpu
+    cpu=$(sed -n 2p "$log.part" | awk -F'[ms ]+' '{ printf "%d", 60 * $1 + $2 + 60 * $3 + $4 }')
     rm -f "$log.part"
     # Files that add nothing are dropped.
     mkdir -p "corpus/$target.small"
@@ -88,7 +92,7 @@ fuzz() {
     crashes=$(find "artifacts/$target" -type f ! -name 'slow-unit-*' -newermt "@$start" | wc -l)
     slow=$(find "artifacts/$target" -type f -name 'slow-unit-*' -newermt "@$start" | wc -l)
     local entry
-    entry="$(date -u +%Y-%m-%d),$commit,$target,$(($(date +%s) - start)),$units,$files,$cover,$crashes,$slow,$rss"
+    entry="$(date -u +%Y-%m-%d),$commit,$target,$(($(date +%s) - start)),$units,$files,$cover,$crashes,$slow,$rss,$cpu"
     flock runs.csv -c "echo '$entry' >> runs.csv"
 }
 
@@ -102,17 +106,18 @@ wait
     echo "# Runs of the fuzz targets"
     echo
     echo "All runs of \`fuzz/run.sh\` in runs.csv, $(rustc +nightly --version). A crash is a file that panics or takes more than"
-    echo "20 seconds or 2 GiB, a slow file takes more than 10 seconds; coverage is the most of a run, in edges."
+    echo "20 seconds or 2 GiB, a slow file takes more than 10 seconds; coverage is the most of a run, in edges. CPU minutes are fewer than minutes"
+    echo "where more targets than cores ran at a time (unknown for the runs of the first day)."
     echo
-    echo "| target | runs | minutes | executions | coverage | crashes | slow | peak MiB |"
-    echo "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    echo "| target | runs | minutes | CPU minutes | executions | coverage | crashes | slow | peak MiB |"
+    echo "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for target in $all; do
         awk -F, -v target="$target" '$3 == target {
-            runs++; seconds += $4; units += $5; crashes += $8; slow += $9
+            runs++; seconds += $4; cpu += $11; units += $5; crashes += $8; slow += $9
             if ($7 > cover) cover = $7
             if ($10 > rss) rss = $10
         } END {
-            if (runs) printf "| %s | %d | %d | %d | %d | %d | %d | %d |\n", target, runs, seconds / 60, units, cover, crashes, slow, rss
+            if (runs) printf "| %s | %d | %d | %d | %d | %d | %d | %d | %d |\n", target, runs, seconds / 60, cpu / 60, units, cover, crashes, slow, rss
         }' runs.csv
     done
 } > runs.md
