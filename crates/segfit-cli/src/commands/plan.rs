@@ -40,8 +40,8 @@ use crate::together::{json, write_together};
     the least of what --objective names) that is predicted to keep this share of the accuracy and meets all limits. \
     Without --keep: the most accurate one within the limits. Limits are met exactly, not roughly; if no network meets \
     them, exit code 3, the tightest limit and the nearest network are given.\n\n\
-    The layers keep the proportions of the full-size network unless others are predicted to be better by more than the error that \
-    such predictions have; --explain says why each level is wide or narrow.\n\n\
+    The layers leave the proportions of the full-size network where others are predicted to keep more accuracy at the same cost, as \
+    long as such gains were found in the records of trainings; --explain says why each level is wide or narrow.\n\n\
     Writes plan.json (the choice and why), network.json (its layers), profile.json, sizes.json (the plans of other sizes) and \
     report.html, a page to look at and to choose another size.\n\n\
     Examples:\n  \

@@ -19,14 +19,20 @@ use crate::error::{Error, Result};
 
 /// Bytes before the letters DICM.
 const PREAMBLE: u64 = 128;
-/// Elements that say their kind, as those before the others always do.
-const EXPLICIT: &str = "1.2.840.10008.1.2.1";
-/// The first tag that does not describe the file itself.
-const BEHIND_META: Tag = Tag(0x0003, 0);
+/// The group of the elements that describe the file itself, little-endian.
+const META: [u8; 2] = [2, 0];
+/// Kinds whose length takes two bytes, and those whose length takes four behind two others.
+const SHORT: [&[u8; 2]; 21] = [
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
+    b"ST", b"TM", b"UI", b"UL", b"US",
+];
+const LONG: [&[u8; 2]; 9] = [b"OB", b"OD", b"OF", b"OL", b"OW", b"UC", b"UN", b"UR", b"UT"];
 /// Sequences within sequences; the functional groups of enhanced images take 3.
 const MOST_NESTED: usize = 32;
 /// Elements of a file; each takes some 200 bytes of memory. An enhanced image has some 30 for every frame.
 const MOST_ELEMENTS: usize = 2_000_000;
+
+const DAMAGED: &str = "its elements are damaged";
 
 type Reason<T> = std::result::Result<T, String>;
 
@@ -39,9 +45,7 @@ pub(super) fn check(path: &Path, until: Option<Tag>) -> Result<()> {
 }
 
 fn look(file: &mut BufReader<File>, length: u64, until: Option<Tag>) -> Reason<()> {
-    let explicit = TransferSyntaxRegistry.get(EXPLICIT).ok_or("explicit little-endian is not known")?;
-    file.seek(SeekFrom::Start(PREAMBLE + 4)).map_err(|e| e.to_string())?;
-    walk(&mut *file, explicit, length, Some(BEHIND_META))?;
+    check_meta(file, length)?;
     file.seek(SeekFrom::Start(PREAMBLE)).map_err(|e| e.to_string())?;
     let meta = FileMetaTable::from_reader(&mut *file).map_err(|e| e.to_string())?;
     // Where the syntax is not known, the parser refuses the file.
@@ -52,6 +56,48 @@ fn look(file: &mut BufReader<File>, length: u64, until: Option<Tag>) -> Reason<(
     let inflated = inflated(file)?;
     let length = inflated.len() as u64;
     walk(Cursor::new(inflated), syntax, length, until)
+}
+
+/// Goes over the elements that describe the file itself as the parser does: as many bytes as the first of them says. One that is
+/// damaged refuses the file, as do elements of other groups among them.
+fn check_meta(file: &mut BufReader<File>, length: u64) -> Reason<()> {
+    let mut at = PREAMBLE + 4;
+    file.seek(SeekFrom::Start(at)).map_err(|e| e.to_string())?;
+    let mut first = [0; 12];
+    // Where the file ends here, or begins with another element, the parser refuses it.
+    if file.read_exact(&mut first).is_err() || first[..8] != *b"\x02\0\0\0UL\x04\0" {
+        return Ok(());
+    }
+    at += first.len() as u64;
+    let end = at + u64::from(u32::from_le_bytes([first[8], first[9], first[10], first[11]]));
+    while at < end {
+        let mut header = [0; 8];
+        file.read_exact(&mut header).map_err(|_| DAMAGED)?;
+        at += header.len() as u64;
+        let kind = [header[4], header[5]];
+        let claimed = if SHORT.contains(&&kind) {
+            u32::from(u16::from_le_bytes([header[6], header[7]]))
+        } else {
+            let mut claimed = [0; 4];
+            file.read_exact(&mut claimed).map_err(|_| DAMAGED)?;
+            at += claimed.len() as u64;
+            u32::from_le_bytes(claimed)
+        };
+        if header[..2] != META || !(SHORT.contains(&&kind) || LONG.contains(&&kind)) {
+            return Err(DAMAGED.into());
+        }
+        check_claim(claimed, at, length)?;
+        at += u64::from(claimed);
+        file.seek_relative(claimed.into()).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn check_claim(claimed: u32, at: u64, length: u64) -> Reason<()> {
+    match at.saturating_add(claimed.into()) > length {
+        true => Err(format!("an element claims {claimed} bytes, beyond the end of the file")),
+        false => Ok(()),
+    }
 }
 
 fn inflated(file: &mut BufReader<File>) -> Reason<Vec<u8>> {
@@ -75,7 +121,7 @@ fn walk(file: impl Read + Seek, syntax: &TransferSyntax, length: u64, until: Opt
             Ok(token) => token,
             // Pixels may end without the mark of their end; the parser reads no other elements then.
             Err(_) if is_in_pixels => return Ok(()),
-            Err(_) => return Err("its elements are damaged".into()),
+            Err(_) => return Err(DAMAGED.into()),
         };
         let is_end = |tag: Tag| nested == 0 && until.is_some_and(|until| tag >= until);
         elements += 1;
@@ -97,9 +143,7 @@ fn walk(file: impl Read + Seek, syntax: &TransferSyntax, length: u64, until: Opt
             LazyDataToken::LazyItemValue { len, decoder } => (*len, decoder.position()),
             _ => (0, 0),
         };
-        if at.saturating_add(u64::from(claimed)) > length {
-            return Err(format!("an element claims {claimed} bytes, beyond the end of the file"));
-        }
+        check_claim(claimed, at, length)?;
         if nested > MOST_NESTED {
             return Err(format!("its sequences are nested more than {MOST_NESTED} times"));
         }

@@ -188,21 +188,9 @@ fn distinct_grays(palette: &[[u8; 3]]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::raster::Values;
 
     fn indexed(palette: Vec<[u8; 3]>, indices: Vec<u8>) -> Raster {
-        Raster {
-            height: 1,
-            width: indices.len(),
-            channels: 1,
-            bits: 8,
-            alpha: false,
-            palette: Some(palette),
-            lossy: false,
-            samples: Samples::U8(indices),
-            values: Values::Type,
-            notes: vec![],
-        }
+        Raster { palette: Some(palette), ..Raster::plain(1, indices.len(), 1, Samples::U8(indices)) }
     }
 
     #[test]

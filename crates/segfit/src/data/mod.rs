@@ -55,6 +55,7 @@ mod rows;
 mod scan;
 mod slices;
 mod split;
+mod tiff_directory;
 mod tiff_pages;
 #[cfg(test)]
 mod tiff_writer;

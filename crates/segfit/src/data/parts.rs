@@ -116,7 +116,6 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::raster::Values;
 
     fn values(raster: &Raster) -> Vec<u16> {
         let Samples::U16(v) = &raster.samples else { unreachable!() };
@@ -127,18 +126,7 @@ mod tests {
     fn windows_keep_the_channels_of_a_pixel_together() {
         // 3 rows, 4 columns, 2 channels; the sample at (y, x, c) is 100 y + 10 x + c.
         let data = (0..24).map(|i| 100 * (i / 8) + 10 * (i / 2 % 4) + i % 2).collect();
-        let raster = Raster {
-            height: 3,
-            width: 4,
-            channels: 2,
-            bits: 16,
-            alpha: false,
-            palette: None,
-            lossy: false,
-            samples: Samples::U16(data),
-            values: Values::Type,
-            notes: vec![],
-        };
+        let raster = Raster::plain(3, 4, 2, Samples::U16(data));
         let window = raster.rows(1..3).columns(2..4);
         assert_eq!((window.height, window.width), (2, 2));
         assert_eq!(values(&window), [120, 121, 130, 131, 220, 221, 230, 231]);

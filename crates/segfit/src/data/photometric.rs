@@ -1,9 +1,10 @@
 //! The photometric tag of a TIFF file. The decoder refuses indexed colours and inverts some white-is-zero files: both
 //! are shown to it as plain gray values, and treated in `read_tiff`. Any page is shown to it as the first one.
 
-use std::io::{Read, Result, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Result, Seek, SeekFrom};
 
-use super::tiff_pages::{PageAt, part};
+use super::tiff_directory::{Order, part};
+use super::tiff_pages::PageAt;
 
 /// Zero is white.
 pub(crate) const WHITE_IS_ZERO: u64 = 0;
@@ -23,18 +24,11 @@ pub(crate) struct BlackIsZero<R> {
 impl<R: Read + Seek> BlackIsZero<R> {
     /// The file from its start, with this page as its first one.
     pub fn new(mut inner: R, page: &PageAt) -> Result<Self> {
-        let head = part(&mut inner, 0, 4).unwrap_or_default();
+        let order = part(&mut inner, 0, 4).and_then(|head| Order::of(&head)).ok_or(ErrorKind::UnexpectedEof)?;
         inner.rewind()?;
-        let big_endian = head.starts_with(b"MM");
-        let is_big_tiff = head.contains(&43);
-        let order = |value: u64, size: usize| {
-            let bytes = value.to_be_bytes()[8 - size..].to_vec();
-            if big_endian { bytes } else { bytes.into_iter().rev().collect() }
-        };
-        let first = if is_big_tiff { (8, order(page.offset, 8)) } else { (4, order(page.offset, 4)) };
-        let mut patches = vec![first];
+        let mut patches = vec![(order.pointer() as u64, order.bytes(page.offset, order.pointer()))];
         if let (WHITE_IS_ZERO | INDEXED, Some(at)) = (page.photometric, page.photometric_at) {
-            patches.push((at, order(BLACK_IS_ZERO, 2)));
+            patches.push((at, order.bytes(BLACK_IS_ZERO, 2)));
         }
         Ok(Self { inner, at: 0, patches })
     }

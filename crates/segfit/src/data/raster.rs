@@ -87,6 +87,17 @@ pub(crate) struct Raster {
 }
 
 impl Raster {
+    /// These samples of as many bits as their type has, without alpha, palette or notes.
+    pub fn plain(height: usize, width: usize, channels: usize, samples: Samples) -> Self {
+        let bits = match samples {
+            Samples::U8(_) => 8,
+            Samples::U16(_) => 16,
+            Samples::U32(_) | Samples::F32(_) => 32,
+        };
+        let (alpha, palette, lossy, values, notes) = (false, None, false, Values::Type, Vec::new());
+        Self { height, width, channels, bits, alpha, palette, lossy, samples, values, notes }
+    }
+
     /// Bytes held in memory.
     pub fn bytes(&self) -> usize {
         match &self.samples {
@@ -193,16 +204,9 @@ mod tests {
     #[test]
     fn indexed_colours_become_planes_and_alpha_is_left_out() {
         let raster = |channels, alpha, palette, samples| Raster {
-            height: 1,
-            width: 2,
-            channels,
-            bits: 8,
             alpha,
             palette,
-            lossy: false,
-            samples: Samples::U8(samples),
-            values: Values::Type,
-            notes: vec![],
+            ..Raster::plain(1, 2, channels, Samples::U8(samples))
         };
         let indexed = raster(1, false, Some(vec![[0, 0, 0], [255, 51, 0]]), vec![1, 0]).to_image();
         assert_eq!((indexed.channels, indexed.data), (3, vec![1.0, 0.0, 0.2, 0.0, 0.0, 0.0]));

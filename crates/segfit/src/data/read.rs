@@ -12,7 +12,7 @@ use super::guard::guarded;
 use super::image::Image;
 use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib, max_side};
 use super::nifti::{is_gzip, is_nifti_header};
-use super::raster::{Note, Raster, Samples, Values, unpack_bits};
+use super::raster::{Note, Raster, Samples, unpack_bits};
 use super::read_tiff;
 use super::slices::{Kind, Slices};
 use crate::error::{Error, Result};
@@ -184,7 +184,7 @@ fn decode_png(bytes: &[u8]) -> std::result::Result<Raster, String> {
         8 => Samples::U8(data),
         _ => Samples::U8(unpack_bits(&data, frame.line_size, width * channels, height, bits)),
     };
-    Ok(Raster { height, width, channels, bits, alpha, palette, lossy: false, samples, values: Values::Type, notes })
+    Ok(Raster { bits, alpha, palette, notes, ..Raster::plain(height, width, channels, samples) })
 }
 
 /// What the header says was left out.
@@ -271,20 +271,7 @@ fn from_decoder(decoder: impl image::ImageDecoder) -> std::result::Result<Raster
     }
     let mut data = vec![0; width * height * channels];
     decoder.read_image(&mut data).map_err(|e| e.to_string())?;
-    let samples = Samples::U8(data);
-    let alpha = color.has_alpha();
-    Ok(Raster {
-        height,
-        width,
-        channels,
-        bits: 8,
-        alpha,
-        palette: None,
-        lossy: false,
-        samples,
-        values: Values::Type,
-        notes: vec![],
-    })
+    Ok(Raster { alpha: color.has_alpha(), ..Raster::plain(height, width, channels, Samples::U8(data)) })
 }
 
 fn decode_gif(bytes: &[u8]) -> std::result::Result<Raster, String> {
@@ -317,17 +304,5 @@ fn decode_gif(bytes: &[u8]) -> std::result::Result<Raster, String> {
     if decoder.next_frame_info().map_err(|e| e.to_string())?.is_some() {
         notes.push(Note::FirstFrame);
     }
-    let samples = Samples::U8(canvas);
-    Ok(Raster {
-        height,
-        width,
-        channels: 1,
-        bits: 8,
-        alpha: false,
-        palette,
-        lossy: false,
-        samples,
-        values: Values::Type,
-        notes,
-    })
+    Ok(Raster { palette, notes, ..Raster::plain(height, width, 1, Samples::U8(canvas)) })
 }

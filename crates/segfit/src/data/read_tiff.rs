@@ -9,7 +9,7 @@ use tiff::tags::{SampleFormat, Tag};
 
 use super::limits::max_decoded_bytes;
 use super::photometric::{BlackIsZero, INDEXED, WHITE_IS_ZERO};
-use super::raster::{Note, Raster, Samples, Values, unpack_bits};
+use super::raster::{Note, Raster, Samples, unpack_bits};
 use super::read::check_size;
 use super::tiff_pages::{PageAt, Stack};
 use super::tiff_zstd::{Source, ZSTD, unpacked};
@@ -253,18 +253,7 @@ impl Page {
         }
         let palette = self.palette.clone();
         let (bits, alpha) = (self.bits, self.alpha);
-        let mut raster = Raster {
-            height,
-            width,
-            channels,
-            bits,
-            alpha,
-            palette,
-            lossy: false,
-            samples,
-            values: Values::Type,
-            notes: vec![],
-        };
+        let mut raster = Raster { bits, alpha, palette, ..Raster::plain(height, width, channels, samples) };
         if let (true, Samples::U8(v)) = (self.is_ycbcr, &mut raster.samples) {
             v.chunks_exact_mut(3).for_each(to_rgb);
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::bands::Bands;
 use super::header::Header;
 use super::labels::RawMask;
-use super::raster::{Note, Raster, Samples, Values};
+use super::raster::{Note, Raster, Samples};
 use super::read::{check_finite, decode, read_bytes};
 use crate::error::Result;
 
@@ -50,19 +50,7 @@ impl Rows {
             Source::Whole(raster) if raster.lossy => {
                 let RawMask { height, width, labels, notes, .. } = RawMask::from_raster(path, raster)?;
                 let samples = Samples::U8(labels.into_iter().map(|v| v as u8).collect());
-                let (channels, bits, alpha, palette) = (1, 8, false, None);
-                let raster = Raster {
-                    height,
-                    width,
-                    channels,
-                    bits,
-                    alpha,
-                    palette,
-                    lossy: false,
-                    samples,
-                    values: Values::Type,
-                    notes,
-                };
+                let raster = Raster { notes, ..Raster::plain(height, width, 1, samples) };
                 Ok(Self { source: Source::Whole(raster), ..rows })
             }
             _ => Ok(rows),

@@ -1,9 +1,13 @@
 //! The pages of a TIFF file: which of them are one stack, and where they lie.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 
 use super::ome;
 use super::raster::Note;
+use super::tiff_directory::{
+    BITS, CHANNELS, COMPRESSION, DESCRIPTION, Entry, HEIGHT, Order, PHOTOMETRIC, RESOLUTION_UNIT, SAMPLE_FORMAT,
+    SUBFILE, WIDTH, X_RESOLUTION, Y_RESOLUTION, directory, part, size_of,
+};
 
 type Reason<T> = Result<T, String>;
 
@@ -13,19 +17,6 @@ const MAX_PAGES: usize = 100_000;
 const MAX_ENTRIES: usize = 4_000_000;
 /// Bytes of a description that are read.
 const MAX_DESCRIPTION: u64 = 64 << 20;
-
-const WIDTH: u64 = 256;
-const HEIGHT: u64 = 257;
-const BITS: u64 = 258;
-const COMPRESSION: u64 = 259;
-const PHOTOMETRIC: u64 = 262;
-const DESCRIPTION: u64 = 270;
-const CHANNELS: u64 = 277;
-const X_RESOLUTION: u64 = 282;
-const Y_RESOLUTION: u64 = 283;
-const RESOLUTION_UNIT: u64 = 296;
-const SAMPLE_FORMAT: u64 = 339;
-const SUBFILE: u64 = 254;
 
 /// Black is zero: what the photometric tag says where it is missing.
 const BLACK_IS_ZERO: u64 = 1;
@@ -166,8 +157,7 @@ impl ImageJ {
 /// A file whose directories are read.
 struct Directory<'a, R> {
     file: &'a mut R,
-    big_endian: bool,
-    big_tiff: bool,
+    order: Order,
     first: u64,
     /// Entries that were looked at.
     entries: usize,
@@ -176,18 +166,10 @@ struct Directory<'a, R> {
 impl<'a, R: Read + Seek> Directory<'a, R> {
     fn open(file: &'a mut R) -> Reason<Self> {
         let head = part(file, 0, 16).ok_or("it cannot be read")?;
-        let mut this = Self { file, big_endian: head.starts_with(b"MM"), big_tiff: false, first: 0, entries: 0 };
-        let version = this.number(&head, 2, 2).ok_or("it ends within its header")?;
-        this.big_tiff = version == 43;
-        let first = if this.big_tiff { this.number(&head, 8, 8) } else { this.number(&head, 4, 4) };
-        this.first = first.ok_or("it ends within its header")?;
-        Ok(this)
-    }
-
-    fn number(&self, bytes: &[u8], at: usize, size: usize) -> Option<u64> {
-        let field = bytes.get(at..at + size)?;
-        let fold = |n: u64, b: &u8| n << 8 | u64::from(*b);
-        Some(if self.big_endian { field.iter().fold(0, fold) } else { field.iter().rev().fold(0, fold) })
+        let early = "it ends within its header";
+        let order = Order::of(&head).ok_or(early)?;
+        let first = head.get(order.pointer()..2 * order.pointer()).ok_or(early)?;
+        Ok(Self { file, order, first: order.number(first), entries: 0 })
     }
 
     fn pages(&mut self) -> Reason<Vec<PageAt>> {
@@ -213,31 +195,14 @@ impl<'a, R: Read + Seek> Directory<'a, R> {
     }
 
     fn page(&mut self, offset: u64) -> Option<(PageAt, u64)> {
-        let (count_size, entry_size, value_at) = if self.big_tiff { (8, 20, 12) } else { (2, 12, 8) };
-        let pointer = if self.big_tiff { 8 } else { 4 };
-        let count = part(self.file, offset, count_size)?;
-        let count = self.number(&count, 0, count_size)?.min(4096) as usize;
-        let first = offset.checked_add(count_size as u64)?;
-        let directory = part(self.file, first, count * entry_size + pointer)?;
-        self.entries += count;
+        let (entries, next) = directory(self.file, offset, self.order)?;
+        self.entries += entries.len();
         let mut page =
             PageAt { offset, bits: 1, channels: 1, format: 1, compression: 1, resolution_unit: 2, ..PageAt::default() };
         page.photometric = BLACK_IS_ZERO;
-        for (i, entry) in directory[..(count * entry_size).min(directory.len())].chunks_exact(entry_size).enumerate() {
-            let kind = self.number(entry, 2, 2)?;
-            let size =
-                [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8].get(kind as usize).copied().unwrap_or(0);
-            let n = self.number(entry, 4, value_at - 4)?;
-            let at = first + (i * entry_size + value_at) as u64;
-            let inline = n.saturating_mul(size) <= pointer as u64;
-            let place = if inline { at } else { self.number(entry, value_at, pointer)? };
-            let value = if inline && size > 0 {
-                self.number(entry, value_at, size as usize)?
-            } else {
-                // The first of several values that lie elsewhere.
-                part(self.file, place, size as usize).and_then(|b| self.number(&b, 0, size as usize)).unwrap_or(0)
-            };
-            match self.number(entry, 0, 2)? {
+        for entry in entries {
+            let value = self.first_number(&entry);
+            match entry.tag {
                 SUBFILE => page.subfile = value,
                 WIDTH => page.width = value,
                 HEIGHT => page.height = value,
@@ -245,19 +210,28 @@ impl<'a, R: Read + Seek> Directory<'a, R> {
                 COMPRESSION => page.compression = value,
                 PHOTOMETRIC => {
                     page.photometric = value;
-                    page.photometric_at = Some(at);
+                    page.photometric_at = Some(entry.at);
                 }
-                DESCRIPTION => page.description = Some((place, n)),
+                DESCRIPTION => page.description = Some((entry.place(), entry.count)),
                 CHANNELS => page.channels = value,
-                X_RESOLUTION => page.resolution_at[0] = Some(place),
-                Y_RESOLUTION => page.resolution_at[1] = Some(place),
+                X_RESOLUTION => page.resolution_at[0] = Some(entry.place()),
+                Y_RESOLUTION => page.resolution_at[1] = Some(entry.place()),
                 RESOLUTION_UNIT => page.resolution_unit = value,
                 SAMPLE_FORMAT => page.format = value,
                 _ => {}
             }
         }
-        // The pointer to the next page may be missing at the end of a file.
-        Some((page, self.number(&directory, count * entry_size, pointer).unwrap_or(0)))
+        Some((page, next))
+    }
+
+    /// The first number of a value; 0 when it lies beyond the file's end.
+    fn first_number(&mut self, entry: &Entry) -> u64 {
+        let size = size_of(entry.kind) as usize;
+        if entry.is_inline() {
+            return self.order.number(&entry.field[..size]);
+        }
+        let bytes = part(self.file, entry.place(), size).filter(|b| b.len() == size);
+        bytes.map_or(0, |b| self.order.number(&b))
     }
 
     fn text(&mut self, place: Option<(u64, u64)>) -> Reason<String> {
@@ -274,21 +248,14 @@ impl<'a, R: Read + Seek> Directory<'a, R> {
         let mut found = [None; 2];
         for (found, at) in found.iter_mut().zip(page.resolution_at) {
             let Some(bytes) = at.and_then(|at| part(self.file, at, 8)) else { continue };
-            let (Some(over), Some(under)) = (self.number(&bytes, 0, 4), self.number(&bytes, 4, 4)) else { continue };
+            let Some((over, under)) = bytes.split_at_checked(4).filter(|(_, under)| under.len() == 4) else { continue };
+            let (over, under) = (self.order.number(over), self.order.number(under));
             if over > 0 && under > 0 {
                 *found = Some(over as f64 / under as f64);
             }
         }
         Ok(found)
     }
-}
-
-/// Up to `length` bytes from `at`.
-pub(crate) fn part(file: &mut (impl Read + Seek), at: u64, length: usize) -> Option<Vec<u8>> {
-    file.seek(SeekFrom::Start(at)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(length as u64).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
+use super::tiff_directory as tag;
+
 const SHORT: (u64, usize) = (3, 2);
 const LONG: (u64, usize) = (4, 4);
 const LONG8: (u64, usize) = (16, 8);
@@ -103,20 +105,25 @@ impl TiffWriter {
         let offset_type = if self.big_tiff { LONG8 } else { LONG };
         let per_channel = |v: u16| vec![u64::from(v); self.channels];
         let mut tags: Vec<(u64, (u64, usize), Vec<u64>)> = vec![
-            (256, LONG, vec![width as u64]),
-            (257, LONG, vec![height as u64]),
-            (258, SHORT, per_channel(self.bits)),
-            (259, SHORT, vec![if self.deflated { 8 } else { 1 }]),
-            (262, SHORT, vec![u64::from(self.photometric)]),
-            (277, SHORT, vec![self.channels as u64]),
-            (339, SHORT, per_channel(self.format)),
+            (tag::WIDTH, LONG, vec![width as u64]),
+            (tag::HEIGHT, LONG, vec![height as u64]),
+            (tag::BITS, SHORT, per_channel(self.bits)),
+            (tag::COMPRESSION, SHORT, vec![if self.deflated { 8 } else { 1 }]),
+            (tag::PHOTOMETRIC, SHORT, vec![u64::from(self.photometric)]),
+            (tag::CHANNELS, SHORT, vec![self.channels as u64]),
+            (tag::SAMPLE_FORMAT, SHORT, per_channel(self.format)),
         ];
         if self.columns == 0 {
-            tags.extend([(273, offset_type, offsets), (278, LONG, vec![rows as u64]), (279, LONG, lengths)]);
+            tags.extend([
+                (tag::STRIP_OFFSETS, offset_type, offsets),
+                (tag::ROWS_PER_STRIP, LONG, vec![rows as u64]),
+                (tag::STRIP_BYTES, LONG, lengths),
+            ]);
         } else {
-            let size = [(322, LONG, vec![self.columns as u64]), (323, LONG, vec![self.rows as u64])];
+            let size =
+                [(tag::TILE_WIDTH, LONG, vec![self.columns as u64]), (tag::TILE_HEIGHT, LONG, vec![self.rows as u64])];
             tags.extend(size);
-            tags.extend([(324, offset_type, offsets), (325, LONG, lengths)]);
+            tags.extend([(tag::TILE_OFFSETS, offset_type, offsets), (tag::TILE_BYTES, LONG, lengths)]);
         }
         if self.photometric == 3 {
             tags.push((320, SHORT, (0..768).map(|i| i * 7919 % 65_536).collect()));

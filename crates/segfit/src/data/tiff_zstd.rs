@@ -4,30 +4,17 @@ use std::io::{Cursor, Read, Result as IoResult, Seek, SeekFrom};
 
 use super::blosc::zstd;
 use super::limits::{HOW_TO_RAISE, max_decoded_bytes, max_decoded_mib};
-use super::tiff_pages::{PageAt, part};
+use super::tiff_directory::{
+    self, BITS, CHANNELS, COMPRESSION, HEIGHT, LONG, Order, PLANAR, ROWS_PER_STRIP, SHORT, STRIP_BYTES, STRIP_OFFSETS,
+    TILE_BYTES, TILE_HEIGHT, TILE_OFFSETS, TILE_WIDTH, WIDTH, directory, part, size_of,
+};
+use super::tiff_pages::PageAt;
 
 type Reason<T> = Result<T, String>;
 
 /// TIFF's number of zstd.
 pub(crate) const ZSTD: u64 = 50_000;
 
-const WIDTH: u64 = 256;
-const HEIGHT: u64 = 257;
-const BITS: u64 = 258;
-const COMPRESSION: u64 = 259;
-const STRIP_OFFSETS: u64 = 273;
-const SAMPLES_PER_PIXEL: u64 = 277;
-const ROWS_PER_STRIP: u64 = 278;
-const STRIP_BYTES: u64 = 279;
-const PLANAR: u64 = 284;
-const TILE_WIDTH: u64 = 322;
-const TILE_HEIGHT: u64 = 323;
-const TILE_OFFSETS: u64 = 324;
-const TILE_BYTES: u64 = 325;
-
-/// The type of 16-bit and of 32-bit whole numbers.
-const SHORT: u64 = 3;
-const LONG: u64 = 4;
 /// Bytes of a tag's value that are copied.
 const MAX_VALUE: u64 = 64 << 20;
 
@@ -58,25 +45,6 @@ impl<R: Seek> Seek for Source<R> {
     }
 }
 
-/// How numbers of a file are stored.
-#[derive(Clone, Copy)]
-struct Order {
-    big_endian: bool,
-    big_tiff: bool,
-}
-
-impl Order {
-    fn number(self, bytes: &[u8]) -> u64 {
-        let fold = |n: u64, b: &u8| n << 8 | u64::from(*b);
-        if self.big_endian { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) }
-    }
-
-    fn bytes(self, number: u64, size: usize) -> Vec<u8> {
-        let bytes = number.to_be_bytes()[8 - size..].to_vec();
-        if self.big_endian { bytes } else { bytes.into_iter().rev().collect() }
-    }
-}
-
 /// A tag with its value.
 struct Entry {
     tag: u64,
@@ -84,18 +52,12 @@ struct Entry {
     value: Vec<u8>,
 }
 
-/// Bytes of a number of each type.
-fn size_of(kind: u64) -> u64 {
-    [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8].get(kind as usize).copied().unwrap_or(0)
-}
-
 /// A file with this page alone, its strips or tiles not compressed.
 ///
 /// # Errors
 /// When the page is damaged or holds more than is decoded of one file.
 pub(crate) fn unpacked(file: &mut (impl Read + Seek), page: &PageAt) -> Reason<Vec<u8>> {
-    let head = part(file, 0, 4).unwrap_or_default();
-    let order = Order { big_endian: head.starts_with(b"MM"), big_tiff: head.contains(&43) };
+    let order = part(file, 0, 4).and_then(|head| Order::of(&head)).ok_or("it ends within its header")?;
     let mut directory = Directory { order, entries: entries(file, page.offset, order)? };
     let chunks = directory.chunks()?;
     let mut out = vec![0; 8];
@@ -120,26 +82,20 @@ pub(crate) fn unpacked(file: &mut (impl Read + Seek), page: &PageAt) -> Reason<V
 }
 
 fn entries(file: &mut (impl Read + Seek), at: u64, order: Order) -> Reason<Vec<Entry>> {
-    let (count_size, entry_size, value_at, pointer) = if order.big_tiff { (8, 20, 12, 8) } else { (2, 12, 8, 4) };
     let early = || "it ends within a directory".to_string();
-    let count = part(file, at, count_size).filter(|b| b.len() == count_size).ok_or_else(early)?;
-    let count = order.number(&count).min(4096) as usize;
-    let table = part(file, at + count_size as u64, count * entry_size).ok_or_else(early)?;
-    let mut entries = Vec::new();
-    for entry in table.chunks_exact(entry_size) {
-        let (tag, kind) = (order.number(&entry[..2]), order.number(&entry[2..4]));
-        let length = order.number(&entry[4..value_at]).saturating_mul(size_of(kind));
+    let (found, _) = directory(file, at, order).ok_or_else(early)?;
+    let read = |entry: tiff_directory::Entry| {
+        let (tag, kind, length) = (entry.tag, entry.kind, entry.bytes());
         if length > MAX_VALUE {
             return Err(format!("its tag {tag} claims {length} bytes"));
         }
-        let value = if length <= pointer {
-            entry[value_at..value_at + length as usize].to_vec()
-        } else {
-            part(file, order.number(&entry[value_at..]), length as usize).ok_or_else(early)?
+        let value = match entry.is_inline() {
+            true => entry.field[..length as usize].to_vec(),
+            false => part(file, entry.place(), length as usize).ok_or_else(early)?,
         };
-        entries.push(Entry { tag, kind, value });
-    }
-    Ok(entries)
+        Ok(Entry { tag, kind, value })
+    };
+    found.into_iter().map(read).collect()
 }
 
 /// A page's tags.
@@ -177,7 +133,7 @@ impl Directory {
             return Err(format!("it has {} strips or tiles, and the bytes of {}", offsets.len(), lengths.len()));
         }
         let (width, height) = (need(WIDTH)?, need(HEIGHT)?);
-        let channels = self.first(SAMPLES_PER_PIXEL).unwrap_or(1);
+        let channels = self.first(CHANNELS).unwrap_or(1);
         let together = if self.first(PLANAR) == Some(2) { 1 } else { channels };
         let bits = self.first(BITS).unwrap_or(1);
         let (rows, columns) = if is_tiled {
@@ -276,7 +232,7 @@ mod tests {
             short(COMPRESSION, ZSTD),
             short(262, 1),
             (STRIP_OFFSETS, if order.big_tiff { 16 } else { LONG }, offsets),
-            short(SAMPLES_PER_PIXEL, 1),
+            short(CHANNELS, 1),
             short(ROWS_PER_STRIP, 2),
             (STRIP_BYTES, LONG, lengths),
         ] {

@@ -138,18 +138,8 @@ impl Volume {
                 samples.append(&self.samples, voxels);
             }
         }
-        Raster {
-            height,
-            width,
-            channels: n,
-            bits: self.bits,
-            alpha: self.alpha,
-            palette: None,
-            lossy: false,
-            samples,
-            values: self.values,
-            notes: self.notes.clone(),
-        }
+        let (values, notes) = (self.values, self.notes.clone());
+        Raster { bits: self.bits, alpha: self.alpha, values, notes, ..Raster::plain(height, width, n, samples) }
     }
 
     /// Puts slices along an axis back to where their voxels lie in the file.

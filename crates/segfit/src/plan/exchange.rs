@@ -106,6 +106,10 @@ impl Exchange<'_, '_> {
 
     /// The network with `steps` more (or fewer) steps in a group, if that is inside its range and no farther from what was calibrated.
     fn moved(&self, from: &Candidate, group: usize, steps: usize, wider: bool) -> Option<Candidate> {
+        self.calibrated(from.level, self.channels(from, group, steps, wider)?)
+    }
+
+    fn channels(&self, from: &Candidate, group: usize, steps: usize, wider: bool) -> Option<Vec<usize>> {
         let step = self.judge.level(from.level).groups[group].step * steps;
         let now = from.channels[group];
         let next = if wider { now + step } else { now.checked_sub(step)? };
@@ -115,7 +119,17 @@ impl Exchange<'_, '_> {
         }
         let mut channels = from.channels.clone();
         channels[group] = next;
-        Some(self.judge.candidate(from.level, channels)).filter(|c| c.tier <= self.tier)
+        Some(channels)
+    }
+
+    fn calibrated(&self, level: usize, channels: Vec<usize>) -> Option<Candidate> {
+        Some(self.judge.candidate(level, channels)).filter(|c| c.tier <= self.tier)
+    }
+
+    /// [`Self::moved`] to a wider network that meets the limits of what is counted, which are looked at first: most moves fail there.
+    fn affordable(&self, from: &Candidate, group: usize, steps: usize) -> Option<Candidate> {
+        let channels = self.channels(from, group, steps, true).filter(|c| self.judge.fits(from.level, c))?;
+        self.calibrated(from.level, channels)
     }
 
     fn first_strides(&self, from: &Candidate) -> Vec<usize> {
@@ -131,8 +145,7 @@ impl Exchange<'_, '_> {
             let mut best: Option<(f64, usize, Candidate)> = None;
             for (group, stride) in strides.iter_mut().enumerate() {
                 while *stride > 0 {
-                    let moved = self.moved(&now, group, *stride, true).filter(|c| self.judge.fits_counts(c));
-                    let Some(moved) = moved else {
+                    let Some(moved) = self.affordable(&now, group, *stride) else {
                         *stride /= 2;
                         continue;
                     };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::budget::{Bound, Budgets};
-use super::forms::Forms;
+use super::forms::{Forms, Quadratic};
 use super::objective::Objective;
 use super::offer::Offer;
 use super::space::{Level, Space};
@@ -142,6 +142,13 @@ impl<'a> Judge<'a> {
         let within = |have: u64, most: Option<u64>| most.is_none_or(|most| have <= most);
         let Budgets { max_params, max_macs, max_weights, .. } = self.budgets;
         within(c.params, max_params) && within(c.macs, max_macs) && within(c.weight_bytes, max_weights)
+    }
+
+    /// [`Self::fits_counts`] of the network with these channels, of which nothing else is known yet.
+    pub(super) fn fits(&self, level: usize, channels: &[usize]) -> bool {
+        let within = |form: &Quadratic, most: Option<u64>| most.is_none_or(|most| form.at(channels) <= most);
+        let (forms, Budgets { max_params, max_macs, max_weights, .. }) = (&self.forms[level], self.budgets);
+        within(&forms.params, max_params) && within(&forms.macs, max_macs) && within(&forms.weight_bytes, max_weights)
     }
 
     /// Whether some budget is about memory or latency.

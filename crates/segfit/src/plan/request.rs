@@ -171,7 +171,7 @@ impl Request<'_> {
         let Some(gain) = self.mapping.shape_gain else {
             return "uniform shape: the mapping knows nothing of what others gain".into();
         };
-        let measured = format!("{} of such gains was measured on {} data sets", gain.in_words(), gain.sets);
+        let measured = format!("on {} data sets shapes gained {} of what was predicted", gain.sets, gain.in_words());
         match (found.bend, &found.rival) {
             (Bend::Uniform, _) if !gain.pays() => {
                 format!("uniform shape: what others are predicted to gain is not sure: {measured}")

@@ -59,8 +59,8 @@ pub(crate) struct Grid {
 
 impl Grid {
     /// The sizes of `sets`, of which there must be at least one. Knots are the sizes of uniform networks (of all, where a row
-    /// has fewer than two) that at least half as many data sets were measured at as the most common one of the same family and
-    /// depth; the others lie between them.
+    /// has fewer than two) that at least half as many data sets were measured at as the most common one of these of the same family
+    /// and depth; the others lie between them. So every family and depth has a knot.
     pub(crate) fn of(sets: &[&SetSamples]) -> Self {
         let axis = Axis::fit(sets);
         let mut families: Vec<(String, usize)> = Vec::new();
@@ -93,9 +93,10 @@ impl Grid {
         }
         let alike = |a: &Knot, b: &Knot| a.family == b.family && a.depth == b.depth;
         let enough_uniform = |k: &Knot| knots.iter().filter(|o| o.1 && alike(&o.0, k)).count() >= 2;
-        let most = |k: &Knot| knots.iter().filter(|o| alike(&o.0, k)).map(|o| o.0.sets).max().unwrap_or(0);
-        let is_knot = |k: &&(Knot, bool)| (k.1 || !enough_uniform(&k.0)) && 2 * k.0.sets >= most(&k.0);
-        grid.knots = knots.iter().filter(is_knot).map(|k| k.0).collect();
+        let may_be = |k: &&(Knot, bool)| k.1 || !enough_uniform(&k.0);
+        let eligible: Vec<Knot> = knots.iter().filter(may_be).map(|k| k.0).collect();
+        let most = |k: &Knot| eligible.iter().filter(|o| alike(o, k)).map(|o| o.sets).max().unwrap_or(0);
+        grid.knots = eligible.iter().filter(|k| 2 * k.sets >= most(k)).copied().collect();
         grid.knots
             .sort_by(|a, b| (a.family, a.depth).cmp(&(b.family, b.depth)).then(a.log2_width.total_cmp(&b.log2_width)));
         grid
@@ -209,6 +210,17 @@ mod tests {
         wider.points[4].is_reference = false;
         assert_eq!(Grid::of(&[&wider, sets[1], sets[2], sets[3]]).knots.len(), 5, "measured on one set of four");
         assert!(grid.is_reference(grid.knots.last().unwrap()));
+    }
+
+    #[test]
+    fn shapes_that_more_sets_were_measured_at_do_not_crowd_out_the_uniform_widths() {
+        let samples = Samples::of(&records(&World { sets: 4, shapes: true, ..World::default() })).unwrap();
+        let mut sets: Vec<_> = samples.training(false).into_iter().cloned().collect();
+        sets[1..].iter_mut().for_each(|set| set.points.retain(|p| !p.is_uniform));
+        let sets: Vec<&SetSamples> = sets.iter().collect();
+        assert!(sets[3].points.iter().all(|p| sets[0].points.iter().any(|o| o.size == p.size)), "the same shapes");
+        assert_eq!(Grid::of(&sets).knots.iter().map(|k| k.sets).collect::<Vec<_>>(), [1; 5]);
+        assert_eq!(Grid::of(&sets[1..]).knots.len(), sets[3].points.len(), "shapes alone");
     }
 
     #[test]

@@ -10,6 +10,14 @@ use crate::files::{nifti, put};
 const DCM: &str = "data/images/scan.dcm";
 const SERIES: &str = "data/images/scan";
 
+/// A transfer syntax of 3.5 GB.
+const HUGE: [u8; 12] = *b"\x02\0\x10\0OB\0\0\xff\xff\xff\xd0";
+
+/// A file that says of itself these elements, in a header of 200 bytes.
+fn header(elements: &[&[u8]]) -> Vec<u8> {
+    [&[0; 128], &b"DICM\x02\0\0\0UL\x04\0\xc8\0\0\0"[..], &elements.concat(), &[0; 400]].concat()
+}
+
 pub fn cases() -> Vec<Case> {
     let good = || Slice::good(0);
     let one = |name, slice: Slice, says| volume(name, DCM, slice.bytes(), says);
@@ -40,6 +48,20 @@ pub fn cases() -> Vec<Case> {
             DCM,
             &good().bytes()[..1500],
             "FILE: cannot be read as DICOM: an element claims 2048 bytes, beyond the end of the file\n\
+             hint: {damaged}",
+        ),
+        volume(
+            "a DICOM file whose header claims more than the file holds",
+            DCM,
+            header(&[&HUGE]),
+            "FILE: cannot be read as DICOM: an element claims 3506438143 bytes, beyond the end of the file\n\
+             hint: {damaged}",
+        ),
+        volume(
+            "a DICOM file whose header claims more behind an element of another group",
+            DCM,
+            header(&[b"\x03\0\x01\0LO\0\0", &HUGE]),
+            "FILE: cannot be read as DICOM: its elements are damaged\n\
              hint: {damaged}",
         ),
         volume(
