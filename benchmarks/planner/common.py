@@ -80,6 +80,18 @@ def measured(folders):
     return found
 
 
+def collapsed(folders):
+    """Network and seed of the trainings of which every attempt collapsed."""
+    kept = measured(folders)
+    found = set()
+    for r in trained(folders):
+        key = key_of(r["dataset"]["name"], r["family"], r["depth"], r["base_width"], r["widths"])
+        seed = r["seed"] % 1_000_003
+        if r["collapsed"] and r["recipe"]["name"] == "r1" and seed not in kept.get(key, {}):
+            found.add((key, seed))
+    return found
+
+
 def keep(folders):
     """Writes the records of the planner's experiments beside this script, without those of the calibration."""
     calibrated = {line for line in RECORDS.read_text().splitlines()}

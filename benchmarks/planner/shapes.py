@@ -25,7 +25,7 @@ import math
 import statistics
 from pathlib import Path
 
-from common import HERE, PATCHED, ROOT, call, cost, drop_measured, keep, key_of, mapping_without, measured, to_be_trained
+from common import HERE, PATCHED, ROOT, call, collapsed, cost, drop_measured, keep, key_of, mapping_without, measured, to_be_trained
 
 FULL = 31_045_506
 BUDGETS = ["1/2000", "1/253"]
@@ -164,21 +164,27 @@ def report(arguments):
     arms = json.loads(ARMS.read_text())
     found = measured([])
 
+    def key(arm):
+        return key_of(arm["data_set"], "unet", arm["depth"], arm["base_width"], arm["widths"])
+
     def scores(arm):
-        return found.get(key_of(arm["data_set"], "unet", arm["depth"], arm["base_width"], arm["widths"]), {})
+        return found.get(key(arm), {})
 
     lines = ["# Layer-wise plans, uniform multipliers and flat networks, trained", "", __doc__.split("\n\n")[2].strip(), ""]
     lines += ["Mean test Dice over seeds, standard deviation, parameters, multiply-accumulates (millions), number of seeds:", ""]
     lines += ["| data set | budget | arm | Dice | sd | parameters | MMACs | seeds |", "|---|---|---|---|---|---|---|---|"]
-    missing = 0
+    missing, never = 0, []
     for arm in arms:
         values = list(scores(arm).values())
-        missing += max(0, 3 - len(values))
+        seeds = sorted(seed for network, seed in collapsed([]) if network == key(arm))
+        never += [f"{arm['arm']}, {arm['budget']}, {arm['data_set']}, seed {seed}" for seed in seeds]
+        missing += max(0, 3 - len(values) - len(seeds))
         mean = f"{statistics.mean(values):.3f}" if values else "-"
         deviation = f"{statistics.stdev(values):.3f}" if len(values) > 1 else "-"
         counts = f"{arm['params']:,} | {arm['macs'] / 1e6:.1f} | {len(values)}"
         lines.append(f"| {arm['data_set']} | {arm['budget']} | {arm['arm']} | {mean} | {deviation} | {counts} |")
-    lines += ["", f"Trainings missing: {missing}.", "", "Paired differences of Dice, mean over data sets with the 95% interval (t over data sets):", ""]
+    lines += ["", f"Trainings missing: {missing}. Collapsed in every attempt, and in no mean: {'; '.join(never) or 'none'}."]
+    lines += ["", "Paired differences of Dice, mean over data sets with the 95% interval (t over data sets):", ""]
     lines += ["| budget | difference | mean | better on | p | worst data set after Holm |", "|---|---|---|---|---|---|"]
     for budget in BUDGETS:
         for ours, theirs in [("macs", "uniform"), ("params", "flat"), ("params", "uniform"), ("macs", "flat")]:
