@@ -55,7 +55,7 @@ pub const TARGETS: [Target; 18] = [
 ];
 
 /// What one file may decode to: small, so that memory that does not follow the limit is seen.
-const DECODED_BYTES: usize = 64 << 20;
+const DECODED_BYTES: usize = 8 << 20;
 
 static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
