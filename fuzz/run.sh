@@ -70,10 +70,6 @@ fuzz() {
         [ "${peak:-0}" -gt "$rss" ] && rss=$peak
         [ $status -eq 0 ] && break
     done
-    # Of the processes waited for: the second line of `times`, user and system.
-    times > "$log.part"
-    local cpu
-    cpu=$(sed -n 2p "$log.part" | awk -F'[ms ]+' '{ printf "%d", 60 * $1 + $2 + 60 * $3 + $4 }')
     rm -f "$log.part"
     # Files that add nothing are dropped.
     mkdir -p "corpus/$target.small"
@@ -86,6 +82,10 @@ fuzz() {
         rm -rf "corpus/$target.small"
     fi
     rm -rf "/dev/shm/segfit-fuzz-$merging" /dev/shm/segfit-fuzz-merge-*
+    # Of the processes waited for: the second line of `times`, user and system.
+    times > "$log.times"
+    local cpu
+    cpu=$(sed -n 2p "$log.times" | awk -F'[ms ]+' '{ printf "%d", 60 * $1 + $2 + 60 * $3 + $4 }')
     local cover files crashes slow
     cover=$({ grep -o 'cov: [0-9]*' "$log" || true; } | awk '$2 > most { most = $2 } END { print most + 0 }')
     files=$(find "corpus/$target" -type f | wc -l)

@@ -10,6 +10,8 @@ RECORDS = ROOT / "calibration/records.jsonl"
 OWN_RECORDS = HERE / "records.jsonl"
 PATCHED = {"axon_sem_myelin", "chase_db1", "isbi2012_em"}
 SEEDS = "0,1,2"
+# Those of `calibrate run`, when trainings collapse.
+ATTEMPTS = 3
 
 
 def call(segfit, *words):
@@ -81,15 +83,13 @@ def measured(folders):
 
 
 def collapsed(folders):
-    """Network and seed of the trainings of which every attempt collapsed."""
-    kept = measured(folders)
-    found = set()
+    """Network and seed of the trainings of which all attempts collapsed."""
+    attempts = {}
     for r in trained(folders):
-        key = key_of(r["dataset"]["name"], r["family"], r["depth"], r["base_width"], r["widths"])
-        seed = r["seed"] % 1_000_003
-        if r["collapsed"] and r["recipe"]["name"] == "r1" and seed not in kept.get(key, {}):
-            found.add((key, seed))
-    return found
+        if r["collapsed"] and r["recipe"]["name"] == "r1":
+            key = key_of(r["dataset"]["name"], r["family"], r["depth"], r["base_width"], r["widths"])
+            attempts.setdefault((key, r["seed"] % 1_000_003), set()).add(r["attempt"])
+    return {which for which, made in attempts.items() if len(made) == ATTEMPTS}
 
 
 def keep(folders):

@@ -173,10 +173,10 @@ def report(arguments):
     lines = ["# Layer-wise plans, uniform multipliers and flat networks, trained", "", __doc__.split("\n\n")[2].strip(), ""]
     lines += ["Mean test Dice over seeds, standard deviation, parameters, multiply-accumulates (millions), number of seeds:", ""]
     lines += ["| data set | budget | arm | Dice | sd | parameters | MMACs | seeds |", "|---|---|---|---|---|---|---|---|"]
-    missing, never = 0, []
+    missing, never, lost = 0, [], collapsed([])
     for arm in arms:
         values = list(scores(arm).values())
-        seeds = sorted(seed for network, seed in collapsed([]) if network == key(arm))
+        seeds = sorted(seed for network, seed in lost if network == key(arm))
         never += [f"{arm['arm']}, {arm['budget']}, {arm['data_set']}, seed {seed}" for seed in seeds]
         missing += max(0, 3 - len(values) - len(seeds))
         mean = f"{statistics.mean(values):.3f}" if values else "-"

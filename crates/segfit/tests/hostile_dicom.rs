@@ -104,13 +104,11 @@ fn claims_are_checked_before_memory_is_taken() {
     let at = pixels.len() - 64 - 4;
     pixels[at..at + 4].copy_from_slice(&0x7fff_fff0u32.to_le_bytes());
     assert!(refusal(&path, &file(EXPLICIT, &pixels)).contains("claims 2147483632 bytes"));
-    // The same among the elements that describe the file, in a kind whose length has 4 bytes, and in one that there is not.
+    // The same among the elements that describe the file: an unknown kind has a length of 4 bytes, here of the text behind it.
     let mut meta = file(EXPLICIT, &[]);
     let at = meta.windows(4).position(|w| w == [2, 0, 3, 0]).unwrap();
-    meta[at + 4..at + 6].copy_from_slice(b"UT");
-    assert!(refusal(&path, &meta).contains("beyond the end of the file"));
     meta[at + 4..at + 6].copy_from_slice(b"TI");
-    assert!(refusal(&path, &meta).contains("its elements are damaged"));
+    assert!(refusal(&path, &meta).contains("beyond the end of the file"));
     // An end of an item that never began, and behind it a kind that is none, so that the text behind is a length (found by fuzzing).
     let mut stray = vec![0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0];
     stray.extend(b"1.2.840.10008.5.1.4.1.1.4");

@@ -19,14 +19,13 @@ use crate::error::{Error, Result};
 
 /// Bytes before the letters DICM.
 const PREAMBLE: u64 = 128;
-/// The group of the elements that describe the file itself, little-endian.
-const META: [u8; 2] = [2, 0];
-/// Kinds whose length takes two bytes, and those whose length takes four behind two others.
+/// Kinds whose length takes two bytes; that of all others takes four behind two more.
 const SHORT: [&[u8; 2]; 21] = [
     b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
     b"ST", b"TM", b"UI", b"UL", b"US",
 ];
-const LONG: [&[u8; 2]; 9] = [b"OB", b"OD", b"OF", b"OL", b"OW", b"UC", b"UN", b"UR", b"UT"];
+/// The group of items, which say no kind.
+const ITEMS: [u8; 2] = [0xfe, 0xff];
 /// Sequences within sequences; the functional groups of enhanced images take 3.
 const MOST_NESTED: usize = 32;
 /// Elements of a file; each takes some 200 bytes of memory. An enhanced image has some 30 for every frame.
@@ -58,15 +57,18 @@ fn look(file: &mut BufReader<File>, length: u64, until: Option<Tag>) -> Reason<(
     walk(Cursor::new(inflated), syntax, length, until)
 }
 
-/// Goes over the elements that describe the file itself as the parser does: as many bytes as the first of them says. One that is
-/// damaged refuses the file, as do elements of other groups among them.
+/// Goes over the elements that describe the file itself as the parser does: as many bytes as the first of them says, whatever their
+/// tags.
 fn check_meta(file: &mut BufReader<File>, length: u64) -> Reason<()> {
     let mut at = PREAMBLE + 4;
     file.seek(SeekFrom::Start(at)).map_err(|e| e.to_string())?;
     let mut first = [0; 12];
     // Where the file ends here, or begins with another element, the parser refuses it.
-    if file.read_exact(&mut first).is_err() || first[..8] != *b"\x02\0\0\0UL\x04\0" {
+    if file.read_exact(&mut first).is_err() || first[..4] != [2, 0, 0, 0] {
         return Ok(());
+    }
+    if first[4..8] != *b"UL\x04\0" {
+        return Err(DAMAGED.into());
     }
     at += first.len() as u64;
     let end = at + u64::from(u32::from_le_bytes([first[8], first[9], first[10], first[11]]));
@@ -74,8 +76,10 @@ fn check_meta(file: &mut BufReader<File>, length: u64) -> Reason<()> {
         let mut header = [0; 8];
         file.read_exact(&mut header).map_err(|_| DAMAGED)?;
         at += header.len() as u64;
-        let kind = [header[4], header[5]];
-        let claimed = if SHORT.contains(&&kind) {
+        if header[..2] == ITEMS {
+            return Err(DAMAGED.into());
+        }
+        let claimed = if SHORT.contains(&&[header[4], header[5]]) {
             u32::from(u16::from_le_bytes([header[6], header[7]]))
         } else {
             let mut claimed = [0; 4];
@@ -83,9 +87,6 @@ fn check_meta(file: &mut BufReader<File>, length: u64) -> Reason<()> {
             at += claimed.len() as u64;
             u32::from_le_bytes(claimed)
         };
-        if header[..2] != META || !(SHORT.contains(&&kind) || LONG.contains(&&kind)) {
-            return Err(DAMAGED.into());
-        }
         check_claim(claimed, at, length)?;
         at += u64::from(claimed);
         file.seek_relative(claimed.into()).map_err(|e| e.to_string())?;

@@ -224,11 +224,11 @@ impl<'a, R: Read + Seek> Directory<'a, R> {
         Some((page, next))
     }
 
-    /// The first number of a value; 0 when it lies beyond the file's end.
+    /// The first number of a value; 0 when there is none, or it lies beyond the file's end.
     fn first_number(&mut self, entry: &Entry) -> u64 {
         let size = size_of(entry.kind) as usize;
         if entry.is_inline() {
-            return self.order.number(&entry.field[..size]);
+            return if entry.count == 0 { 0 } else { self.order.number(&entry.field[..size]) };
         }
         let bytes = part(self.file, entry.place(), size).filter(|b| b.len() == size);
         bytes.map_or(0, |b| self.order.number(&b))

@@ -15,8 +15,8 @@ type Reason<T> = Result<T, String>;
 /// TIFF's number of zstd.
 pub(crate) const ZSTD: u64 = 50_000;
 
-/// Bytes of a tag's value that are copied.
-const MAX_VALUE: u64 = 64 << 20;
+/// Bytes of all values of a page's tags, which are copied; values may overlap, so that few bytes are many values.
+const MAX_VALUES: u64 = 64 << 20;
 
 /// A file, or one that was unpacked in memory.
 #[derive(Debug)]
@@ -84,10 +84,12 @@ pub(crate) fn unpacked(file: &mut (impl Read + Seek), page: &PageAt) -> Reason<V
 fn entries(file: &mut (impl Read + Seek), at: u64, order: Order) -> Reason<Vec<Entry>> {
     let early = || "it ends within a directory".to_string();
     let (found, _) = directory(file, at, order).ok_or_else(early)?;
+    let mut total = 0u64;
     let read = |entry: tiff_directory::Entry| {
         let (tag, kind, length) = (entry.tag, entry.kind, entry.bytes());
-        if length > MAX_VALUE {
-            return Err(format!("its tag {tag} claims {length} bytes"));
+        total = length.saturating_add(total);
+        if total > MAX_VALUES {
+            return Err(format!("its tags up to {tag} claim {total} bytes; the limit is {MAX_VALUES}"));
         }
         let value = match entry.is_inline() {
             true => entry.field[..length as usize].to_vec(),
@@ -261,6 +263,18 @@ mod tests {
         }
         out[start - pointer..start].copy_from_slice(&at);
         out
+    }
+
+    #[test]
+    fn values_that_overlap_are_counted_together() {
+        let order = Order { big_endian: false, big_tiff: false };
+        let mut bytes = order.bytes(100, 2);
+        for tag in 0..100 {
+            bytes.extend([order.bytes(tag, 2), order.bytes(1, 2), order.bytes(1 << 20, 4), order.bytes(0, 4)].concat());
+        }
+        bytes.resize(2 << 20, 0);
+        let error = entries(&mut Cursor::new(&bytes), 0, order).err().unwrap();
+        assert!(error.contains("limit is 67108864"), "{error}");
     }
 
     #[test]

@@ -61,6 +61,20 @@ pub fn cases() -> Vec<Case> {
             "a DICOM file whose header claims more behind an element of another group",
             DCM,
             header(&[b"\x03\0\x01\0LO\0\0", &HUGE]),
+            "FILE: cannot be read as DICOM: an element claims 3506438143 bytes, beyond the end of the file\n\
+             hint: {damaged}",
+        ),
+        volume(
+            "a DICOM file whose header has items",
+            DCM,
+            header(&[b"\xfe\xff\x00\xe0\0\0\0\0", &HUGE]),
+            "FILE: cannot be read as DICOM: its elements are damaged\n\
+             hint: {damaged}",
+        ),
+        volume(
+            "a DICOM file whose header's length is of another kind",
+            DCM,
+            header(&[&HUGE]).into_iter().enumerate().map(|(i, b)| if i == 137 { b'S' } else { b }).collect::<Vec<u8>>(),
             "FILE: cannot be read as DICOM: its elements are damaged\n\
              hint: {damaged}",
         ),
