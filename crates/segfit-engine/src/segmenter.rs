@@ -264,6 +264,7 @@ impl<'a> Segmenter<'a> {
                 if self.executors.len() == KEPT_EXECUTORS {
                     self.executors.remove(0);
                 }
+                self.spec.check_output_size(height, width)?;
                 let schedule = Schedule::new(self.spec, Mode::Infer, 1, height, width)?;
                 let ranges = self.ranges.as_ref();
                 let mut made = self.backend.compile_low_precision(self.spec, schedule, self.precision, ranges)?;
@@ -414,6 +415,23 @@ mod tests {
             let got = probabilities_by(&image, input, 16, &mut |piece| any.probabilities(piece)).unwrap();
             assert_eq!(got, expected, "{mode:?}");
         }
+    }
+
+    #[test]
+    fn a_network_whose_output_has_another_size_is_refused() {
+        let mut spec =
+            unet(&families::Options { in_channels: 1, base_width: 2, depth: 1, ..families::Options::default() })
+                .unwrap();
+        let Some(segfit::network::Op::Conv2d { kernel, .. }) = spec.layers.last_mut().map(|l| &mut l.op) else {
+            unreachable!()
+        };
+        *kernel = vec![2, 1];
+        let backend = CpuBackend::detect();
+        let normalisation = Normalisation { mean: vec![0.5], std: vec![0.3] };
+        let input = InputSpec { mode: InputMode::Patch, size: 24 };
+        let mut segmenter = Segmenter::new(&backend, &spec, initialise(&spec, 3).unwrap(), normalisation, input);
+        let text = segmenter.segment(&noise(24, 24)).unwrap_err().to_string();
+        assert!(text.contains("23 x 24 pixels has not the size of the image, 24 x 24"), "{text}");
     }
 
     #[test]

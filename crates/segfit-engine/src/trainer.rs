@@ -175,6 +175,7 @@ impl<'a> Run<'a> {
         options: &'a TrainOptions,
     ) -> Result<Self> {
         let size = recipe.input.size;
+        spec.check_output_size(size, size)?;
         let schedule = Schedule::new(spec, Mode::Train, recipe.batch, size, size)?;
         let training = TrainingSpec {
             loss: recipe.loss,

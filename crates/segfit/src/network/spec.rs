@@ -464,6 +464,22 @@ impl NetworkSpec {
         Ok(())
     }
 
+    /// Checks that the output has the size of the image, which every mask has, for images of `height` x `width` pixels. A network that only
+    /// its costs are asked of need not be like that.
+    ///
+    /// # Errors
+    /// [`Error::Network`] with the output's layer when it has another size, or with the first layer that does not fit.
+    pub fn check_output_size(&self, height: usize, width: usize) -> Result<()> {
+        let shapes = Shapes::infer(self, height, width)?;
+        let output = self.layer_index(&self.output).map(|i| &shapes.tensors[i]);
+        let Some(output) = output.filter(|o| (o.height, o.width) != (height, width)) else { return Ok(()) };
+        let reason = format!(
+            "its output of {} x {} pixels has not the size of the image, {height} x {width}",
+            output.height, output.width
+        );
+        Err(Error::Network { layer: self.output.clone(), reason })
+    }
+
     fn validate_groups(&self) -> Result<()> {
         let fail = |group: &str, reason: String| Err(Error::Network { layer: group.into(), reason });
         for (i, group) in self.groups.iter().enumerate() {
@@ -522,5 +538,21 @@ impl NetworkSpec {
             |name: &str| self.groups.iter().any(|g| named(&g.name) && g.sum.iter().any(|share| share.group == name));
         let groups = self.groups.iter().filter(|g| named(&g.name) || summed(&g.name)).cloned().collect();
         Self { groups, layers, auxiliary: Vec::new(), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::families::{Options, unet};
+
+    #[test]
+    fn outputs_of_another_size_than_the_image_are_found() {
+        let mut spec = unet(&Options { base_width: 2, depth: 1, ..Options::default() }).unwrap();
+        spec.check_output_size(8, 6).unwrap();
+        let Some(Op::Conv2d { kernel, .. }) = spec.layers.last_mut().map(|l| &mut l.op) else { unreachable!() };
+        *kernel = vec![2, 1];
+        let text = spec.check_output_size(8, 6).unwrap_err().to_string();
+        assert!(text.contains("head: its output of 7 x 6 pixels has not the size of the image, 8 x 6"), "{text}");
     }
 }
