@@ -264,8 +264,8 @@ impl<'a> Segmenter<'a> {
                 if self.executors.len() == KEPT_EXECUTORS {
                     self.executors.remove(0);
                 }
-                self.spec.check_output_size(height, width)?;
                 let schedule = Schedule::new(self.spec, Mode::Infer, 1, height, width)?;
+                self.spec.check_output_size(height, width)?;
                 let ranges = self.ranges.as_ref();
                 let mut made = self.backend.compile_low_precision(self.spec, schedule, self.precision, ranges)?;
                 made.load(&self.weights)?;

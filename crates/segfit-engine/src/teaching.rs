@@ -36,8 +36,8 @@ impl Teaching {
     ) -> Result<Self> {
         teacher.check(student, recipe.input.size)?;
         let size = recipe.input.size;
-        teacher.network.check_output_size(size, size)?;
         let schedule = Schedule::new(&teacher.network, Mode::Infer, recipe.batch, size, size)?;
+        teacher.network.check_output_size(size, size)?;
         let mut executor = backend.compile(&teacher.network, schedule, None)?;
         executor.load(&teacher.weights)?;
         let change = (teacher.normalisation != *normalisation).then(|| change(normalisation, &teacher.normalisation));

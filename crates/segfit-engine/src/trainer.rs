@@ -175,8 +175,8 @@ impl<'a> Run<'a> {
         options: &'a TrainOptions,
     ) -> Result<Self> {
         let size = recipe.input.size;
-        spec.check_output_size(size, size)?;
         let schedule = Schedule::new(spec, Mode::Train, recipe.batch, size, size)?;
+        spec.check_output_size(size, size)?;
         let training = TrainingSpec {
             loss: recipe.loss,
             optimiser: Optimiser::AdamW { weight_decay: recipe.weight_decay },

@@ -155,8 +155,8 @@ impl<'a> Network<'a> {
         }
         let multiple = deployment.network.input_multiple();
         let (height, width) = (size.0.next_multiple_of(multiple), size.1.next_multiple_of(multiple));
-        deployment.network.check_output_size(height, width)?;
         let schedule = Schedule::new(&deployment.network, Mode::Infer, 1, height, width)?;
+        deployment.network.check_output_size(height, width)?;
         Ok(Self { deployment, schedule })
     }
 
