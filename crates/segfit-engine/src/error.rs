@@ -52,6 +52,16 @@ pub enum Error {
         /// Its loss.
         loss: f64,
     },
+    /// A GPU cannot be used, or failed.
+    #[error("{device}: {reason}")]
+    Device {
+        /// The GPU, or `CUDA` where none was found.
+        device: String,
+        /// What is missing, or what failed.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// There is nothing to train on.
     #[error("no training images")]
     NoTrainingImages,
@@ -63,7 +73,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Method(error) => error.hint(),
-            Self::Import { hint, .. } => Some(hint.clone()),
+            Self::Import { hint, .. } | Self::Device { hint, .. } => Some(hint.clone()),
             Self::Checkpoint { .. } => {
                 Some("a file that is damaged must be copied again; a training goes on with the same plan, data and seed only: \
                      give these, or train into a new folder"

@@ -9,6 +9,7 @@ mod batches;
 mod check;
 pub mod checkpoint;
 pub mod cpu;
+pub mod cuda;
 pub mod deploy;
 pub mod error;
 pub mod experiment;

@@ -24,3 +24,4 @@ pub(crate) mod trial;
 pub mod winograd;
 
 pub use executor::CpuBackend;
+pub(crate) use ops::axis_taps;

@@ -20,6 +20,7 @@ mod upsample;
 
 use std::ops::Range;
 
+use segfit::network::layout::PlaneLayout;
 use segfit::network::{NetworkSpec, Op, ParameterKind, Window};
 
 use self::activation::Activation;
@@ -83,7 +84,6 @@ impl PlainOp {
             device: "the CPU".into(),
             reason: reason.into(),
         };
-        let linear = |s: Separable| Kind::Separable(Box::new(s));
         let kind = match &this.op {
             op if op.is_activation() => {
                 Kind::Activation(Activation::of(op).ok_or_else(|| unsupported("an activation without a kernel"))?)
@@ -91,18 +91,15 @@ impl PlainOp {
             Op::Prelu { shared } => Kind::Prelu(Prelu::new(*shared, &xs[0], train)),
             Op::InstanceNorm { eps, affine } => Kind::Norm(PartNorm::new(xs[0].channels, *eps, *affine, &xs[0])),
             Op::GroupNorm { groups, eps } => Kind::Norm(PartNorm::new(*groups, *eps, true, &xs[0])),
-            Op::MaxPool { .. } | Op::AveragePool { .. } => {
-                let window = this.op.window().ok_or_else(|| unsupported("a window that is not two-dimensional"))?;
-                match &this.op {
-                    Op::AveragePool { count_padding, .. } => linear(pool::average(window, *count_padding, x, y.layout)),
-                    _ => Kind::MaxPool(window),
-                }
+            Op::MaxPool { .. } => {
+                Kind::MaxPool(this.op.window().ok_or_else(|| unsupported("a window that is not two-dimensional"))?)
+            }
+            Op::AveragePool { .. } | Op::Upsample { .. } | Op::Pad { .. } => {
+                let map = separable(&this.op, x, y.layout);
+                let map = map.ok_or_else(|| unsupported("a window that is not two-dimensional"))?;
+                Kind::Separable(Box::new(map))
             }
             Op::GlobalAveragePool => Kind::Mean,
-            Op::Upsample { factor, interpolation } => {
-                linear(upsample::separable([factor[0], factor[1]], *interpolation, x))
-            }
-            Op::Pad { before, mode, .. } => linear(pad::separable([before[0], before[1]], *mode, x, y.layout)),
             Op::Dropout { p } => Kind::Dropout(Dropout { p: *p, layer: layer as u64 }),
             Op::Add => Kind::Add,
             Op::Mul => Kind::Mul,
@@ -182,6 +179,26 @@ impl PlainOp {
             (Kind::Dropout(dropout), Some(dx)) => dropout.apply(dy, dx.0, dx.1, draw),
         }
     }
+}
+
+/// Average pooling, upsampling and padding for inputs and outputs of these sizes; `None` for other layers.
+fn separable(op: &Op, x: PlaneLayout, y: PlaneLayout) -> Option<Separable> {
+    Some(match op {
+        Op::AveragePool { count_padding, .. } => pool::average(op.window()?, *count_padding, x, y),
+        Op::Upsample { factor, interpolation } => upsample::separable([factor[0], factor[1]], *interpolation, x),
+        Op::Pad { before, mode, .. } => pad::separable([before[0], before[1]], *mode, x, y),
+        _ => return None,
+    })
+}
+
+/// Inputs with their weights, for every output row and every output column.
+pub(crate) type AxisTaps = [Vec<Vec<(usize, f32)>>; 2];
+
+/// Average pooling, upsampling and padding from `x` to `y` (heights and widths) as lists; those of the transposed map, from `y` to
+/// `x`, if asked for. `None` for other layers.
+pub(crate) fn axis_taps(op: &Op, x: (usize, usize), y: (usize, usize), transposed: bool) -> Option<AxisTaps> {
+    let [x, y] = [x, y].map(|(height, width)| PlaneLayout { height, width, pad: 0 });
+    Some(separable(op, x, y)?.taps(transposed).map(Clone::clone))
 }
 
 /// The run of a layer's trained parameters: neighbours in the order of the layout.

@@ -173,6 +173,12 @@ impl Separable {
         Self { ahead: [rows, columns], back }
     }
 
+    /// For every output row, and for every output column, the inputs and their weights; of the transposed map if asked for.
+    pub fn taps(&self, transposed: bool) -> [&Vec<Vec<(usize, f32)>>; 2] {
+        let [rows, columns] = if transposed { &self.back } else { &self.ahead };
+        [&rows.taps, &columns.taps]
+    }
+
     /// y = the map of x. The memory must not overlap.
     ///
     /// # Panics
