@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use segfit::network::NetworkSpec;
-use segfit::network::schedule::Schedule;
+use segfit::network::schedule::{Mode, Schedule};
 use segfit::recipe::LossKind;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,13 @@ pub struct TrainingSpec {
     pub average_decay: f32,
     /// What dropout draws from, together with the step and the layer.
     pub seed: u64,
+}
+
+impl TrainingSpec {
+    /// Decay of the moving average in a step (from 1).
+    pub(crate) fn decay_in(&self, step: usize) -> f32 {
+        self.average_decay.min((1.0 + step as f32) / (10.0 + step as f32))
+    }
 }
 
 /// The numbers that inference computes with.
@@ -125,6 +132,21 @@ pub trait Backend {
         _images: &[CalibrationImage],
     ) -> Result<ActivationRanges> {
         Err(self.only_f32())
+    }
+
+    /// Checks that a training schedule, and no other, comes with a training specification.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unsupported`].
+    fn check_mode(&self, schedule: &Schedule, training: Option<TrainingSpec>) -> Result<()> {
+        if (schedule.mode == Mode::Train) == training.is_some() {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what: "this schedule".into(),
+            device: self.name(),
+            reason: "a training schedule and a training specification belong together".into(),
+        })
     }
 
     /// The error of a device that has no low precision.

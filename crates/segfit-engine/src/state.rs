@@ -63,6 +63,14 @@ impl ParameterLayout {
     }
 }
 
+/// Checks how many values there are.
+pub(crate) fn check_len(what: &str, got: usize, expected: usize) -> Result<()> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(Error::Option { what: what.into(), expected: format!("{expected} values"), got: got.to_string() })
+}
+
 /// Everything that a resumed training needs, as dense host vectors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
@@ -147,6 +155,17 @@ impl State {
             moment2: vec![0.0; n],
             step: 0,
         }
+    }
+
+    /// Checks that all lengths are those of a network's layout.
+    pub(crate) fn check(&self, layout: &ParameterLayout) -> Result<()> {
+        let (n, running) = (layout.trained_len, layout.running_len);
+        check_len("parameters", self.trained.len(), n)?;
+        check_len("running statistics", self.running.len(), running)?;
+        check_len("averaged parameters", self.average_trained.len(), n)?;
+        check_len("averaged running statistics", self.average_running.len(), running)?;
+        check_len("first moments", self.moment1.len(), n)?;
+        check_len("second moments", self.moment2.len(), n)
     }
 
     /// The averaged weights: what is evaluated and stored as the result.

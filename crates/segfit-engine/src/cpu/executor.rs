@@ -19,7 +19,7 @@ use crate::backend::{ActivationRanges, Backend, CalibrationImage, Executor, Opti
 use crate::error::{Error, Result};
 use crate::loss::{self, LossOptions, LossScratch, LossValue, SoftTargets};
 use crate::optimiser::{AdamW, AdamWOptions, sgd, update_ema};
-use crate::state::{ParameterLayout, State, Weights};
+use crate::state::{ParameterLayout, State, Weights, check_len};
 
 /// The CPU, with one instruction set.
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +52,7 @@ impl Backend for CpuBackend {
         schedule: Schedule,
         training: Option<TrainingSpec>,
     ) -> Result<Box<dyn Executor>> {
-        if (schedule.mode == Mode::Train) != training.is_some() {
-            return Err(Error::Unsupported {
-                what: "this schedule".into(),
-                device: self.name(),
-                reason: "a training schedule and a training specification belong together".into(),
-            });
-        }
+        self.check_mode(&schedule, training)?;
         Ok(Box::new(CpuExecutor::new(self.isa, spec, schedule, training)?))
     }
 
@@ -216,14 +210,6 @@ impl CpuExecutor {
         }
     }
 
-    fn check_len(what: &str, got: usize, expected: usize) -> Result<()> {
-        if got == expected {
-            return Ok(());
-        }
-        Err(segfit::Error::Option { what: what.into(), expected: format!("{expected} values"), got: got.to_string() }
-            .into())
-    }
-
     fn planes(&self, id: TensorId) -> &Planes {
         &self.tensors[id]
     }
@@ -277,7 +263,7 @@ impl CpuExecutor {
     fn infer_observed(&mut self, images: &[f32], observe: &mut dyn FnMut(&str, &Planes)) -> Result<()> {
         let input = self.tensors[self.schedule.input];
         let pixels = input.layout.height * input.layout.width;
-        Self::check_len("image values", images.len(), input.batch * input.channels * pixels)?;
+        check_len("image values", images.len(), input.batch * input.channels * pixels)?;
         input.write_dense(images);
         observe(&self.schedule.tensors[self.schedule.input].name, &input);
         let steps = std::mem::take(&mut self.schedule.forward);
@@ -398,7 +384,7 @@ impl CpuExecutor {
         self.update_pending(training, rate);
         if training.average_decay > 0.0 {
             let state = &mut self.state;
-            let decay = average_decay(training, state.step);
+            let decay = training.decay_in(state.step);
             update_ema(self.isa, &mut state.average_running, &state.running, decay);
         }
         self.schedule.backward = backward;
@@ -427,7 +413,7 @@ impl CpuExecutor {
         }
         if training.average_decay > 0.0 {
             let average = &mut state.average_trained[range.clone()];
-            update_ema(isa, average, &state.trained[range], average_decay(training, state.step));
+            update_ema(isa, average, &state.trained[range], training.decay_in(state.step));
         }
     }
 }
@@ -437,8 +423,8 @@ impl Executor for CpuExecutor {
         if self.training.is_some() {
             return Err(self.wrong_mode("loading weights for inference"));
         }
-        Self::check_len("weights", weights.trained.len(), self.layout.trained_len)?;
-        Self::check_len("running statistics", weights.running.len(), self.layout.running_len)?;
+        check_len("weights", weights.trained.len(), self.layout.trained_len)?;
+        check_len("running statistics", weights.running.len(), self.layout.running_len)?;
         for convolution in self.convolutions.iter_mut().flatten() {
             convolution.load_folded(weights);
         }
@@ -455,7 +441,7 @@ impl Executor for CpuExecutor {
         }
         let input = self.tensors[self.schedule.input];
         let pixels = input.layout.height * input.layout.width;
-        Self::check_len("image values", images.len(), input.batch * input.channels * pixels)?;
+        check_len("image values", images.len(), input.batch * input.channels * pixels)?;
         team::with_team(|| {
             input.write_dense(images);
             ended(Part::Image);
@@ -476,23 +462,18 @@ impl Executor for CpuExecutor {
         let Some(training) = self.training else { return Err(self.wrong_mode("a training step")) };
         let input = self.tensors[self.schedule.input];
         let pixels = input.batch * input.layout.height * input.layout.width;
-        Self::check_len("image values", images.len(), input.channels * pixels)?;
-        Self::check_len("target values", targets.len(), pixels)?;
+        check_len("image values", images.len(), input.channels * pixels)?;
+        check_len("target values", targets.len(), pixels)?;
         if let Some(soft) = &teacher {
             let expected = self.tensors[self.schedule.output].channels * pixels;
-            Self::check_len("logits of the teacher", soft.logits.len(), expected)?;
+            check_len("logits of the teacher", soft.logits.len(), expected)?;
         }
         Ok(team::with_team(|| self.run_training(training, images, targets, teacher.as_ref(), learning_rate)))
     }
 
     fn set_state(&mut self, state: State) -> Result<()> {
         let Some(training) = self.training else { return Err(self.wrong_mode("a training state")) };
-        Self::check_len("parameters", state.trained.len(), self.layout.trained_len)?;
-        Self::check_len("running statistics", state.running.len(), self.layout.running_len)?;
-        Self::check_len("averaged parameters", state.average_trained.len(), self.layout.trained_len)?;
-        Self::check_len("averaged running statistics", state.average_running.len(), self.layout.running_len)?;
-        Self::check_len("first moments", state.moment1.len(), self.layout.trained_len)?;
-        Self::check_len("second moments", state.moment2.len(), self.layout.trained_len)?;
+        state.check(&self.layout)?;
         let mut state = state;
         self.adamw.m = std::mem::take(&mut state.moment1);
         self.adamw.v = std::mem::take(&mut state.moment2);
@@ -527,11 +508,6 @@ impl Executor for CpuExecutor {
 fn applied_layers(schedule: &Schedule) -> Vec<usize> {
     let layer = |step: &Step| if let Step::Apply { layer, .. } = step { Some(*layer) } else { None };
     schedule.forward.iter().filter_map(layer).collect()
-}
-
-/// Decay of the moving average in a step (from 1).
-fn average_decay(training: TrainingSpec, step: usize) -> f32 {
-    training.average_decay.min((1.0 + step as f32) / (10.0 + step as f32))
 }
 
 /// The error of a layer that the CPU cannot execute.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use segfit::network::NetworkSpec;
-use segfit::network::schedule::{Mode, Schedule};
+use segfit::network::schedule::Schedule;
 
 use super::device::Device;
 use super::executor::CudaExecutor;
 use crate::backend::{Backend, Executor, TrainingSpec};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A GPU that computes in f32.
 #[derive(Clone, Debug)]
@@ -35,13 +35,7 @@ impl Backend for CudaBackend {
         schedule: Schedule,
         training: Option<TrainingSpec>,
     ) -> Result<Box<dyn Executor>> {
-        if (schedule.mode == Mode::Train) != training.is_some() {
-            return Err(Error::Unsupported {
-                what: "this schedule".into(),
-                device: self.name(),
-                reason: "a training schedule and a training specification belong together".into(),
-            });
-        }
+        self.check_mode(&schedule, training)?;
         Ok(Box::new(CudaExecutor::new(Arc::clone(&self.device), spec, schedule, training)?))
     }
 }

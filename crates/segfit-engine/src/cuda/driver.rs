@@ -41,7 +41,6 @@ fn missing(reason: impl Into<String>, hint: &str) -> Error {
 
 /// What the driver says about an error.
 fn text(error: DriverError) -> String {
-    // SAFETY: the driver is loaded, for it gave the error.
     let words = |found: std::result::Result<&CStr, DriverError>| found.map(|s| s.to_string_lossy().into_owned()).ok();
     match (words(error.error_name()), words(error.error_string())) {
         (Some(name), Some(string)) => format!("{string} ({name})"),
@@ -49,8 +48,7 @@ fn text(error: DriverError) -> String {
     }
 }
 
-const DRIVER_HINT: &str =
-    "install NVIDIA's driver, in a container start it with the GPU (docker run --gpus all), or leave out --device cuda";
+const DRIVER_HINT: &str = "install NVIDIA's driver; start a container with the GPU (docker run --gpus all)";
 
 impl Driver {
     /// Opens the GPU and compiles the kernels for it, which takes a few seconds.
@@ -117,7 +115,7 @@ impl Driver {
         Error::Device {
             device: self.name.clone(),
             reason: format!("{what}: {}", text(error)),
-            hint: "look at nvidia-smi; other programs may use the GPU's memory; --device cpu needs no GPU".into(),
+            hint: "look at nvidia-smi; other programs may use the GPU's memory".into(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::cpu::batch_norm;
 use crate::error::{Error, Result};
 use crate::loss::{LossValue, SoftTargets};
 use crate::optimiser::AdamWOptions;
-use crate::state::{ParameterLayout, State, Weights};
+use crate::state::{ParameterLayout, State, Weights, check_len};
 
 /// Floats that are addressed with 31 bits.
 const MOST_FLOATS: usize = 1 << 31;
@@ -133,7 +133,7 @@ impl CudaExecutor {
             step_size: (f64::from(rate) / correction(beta1)) as f32,
             root: correction(beta2).sqrt() as f32,
             rate,
-            average_decay: training.average_decay.min((1.0 + step as f32) / (10.0 + step as f32)),
+            average_decay: training.decay_in(step),
             teacher_weight: teacher.map_or(0.0, |t| t.weight),
             temperature: teacher.map_or(1.0, |t| t.temperature),
         }
@@ -178,14 +178,6 @@ fn memory(
         logits: Memory::floats(device, if train { 0 } else { values(schedule.output) })?,
         loss: if train { Some(loss()?) } else { None },
     })
-}
-
-fn check_len(what: &str, got: usize, expected: usize) -> Result<()> {
-    if got == expected {
-        return Ok(());
-    }
-    Err(segfit::Error::Option { what: what.into(), expected: format!("{expected} values"), got: got.to_string() }
-        .into())
 }
 
 /// Scale and shift of a norm's running statistics, and their means.
@@ -303,13 +295,7 @@ impl Executor for CudaExecutor {
 
     fn set_state(&mut self, state: State) -> Result<()> {
         let Some(training) = self.training else { return Err(self.wrong_mode("a training state")) };
-        let (n, running) = (self.layout.trained_len, self.layout.running_len);
-        check_len("parameters", state.trained.len(), n)?;
-        check_len("running statistics", state.running.len(), running)?;
-        check_len("averaged parameters", state.average_trained.len(), n)?;
-        check_len("averaged running statistics", state.average_running.len(), running)?;
-        check_len("first moments", state.moment1.len(), n)?;
-        check_len("second moments", state.moment2.len(), n)?;
+        state.check(&self.layout)?;
         let memory = &self.memory.state;
         memory.trained.write(&state.trained)?;
         memory.running.write(&state.running)?;
