@@ -104,6 +104,12 @@ fn dot_bf16(x: u32, w: u32) -> f64 {
     products.map(|(x, w)| f64::from(x) * f64::from(w)).sum()
 }
 
+/// The size of the terms of `dot_bf16`.
+fn terms_bf16(x: u32, w: u32) -> f64 {
+    let products = from_pair(x).into_iter().zip(from_pair(w));
+    products.map(|(x, w)| (f64::from(x) * f64::from(w)).abs()).sum()
+}
+
 /// Constants of the outputs that keep u8 results in range.
 fn constants(t: Trial) -> (Vec<f32>, Vec<f32>) {
     let scale = noise(t.outputs, 8).iter().map(|v| (1.5 + v) * 3e-4 / (t.groups as f32).sqrt()).collect();
@@ -191,15 +197,21 @@ proptest! {
                 bias: noise(t.outputs, 5),
             };
             let pixels = t.size.0 * t.size.1;
-            let exact: Vec<f64> = sums(t, &x, &w.elements, dot_bf16).iter().enumerate().map(|(i, s)| {
-                let v = s + f64::from(w.bias[i / pixels % t.outputs]);
-                if relu { v.max(0.0) } else { v }
-            }).collect();
+            let with_bias = |(i, s): (usize, f64)| s + f64::from(w.bias[i / pixels % t.outputs]);
+            let exact: Vec<f64> = sums(t, &x, &w.elements, dot_bf16).into_iter().enumerate().map(with_bias)
+                .map(|v| if relu { v.max(0.0) } else { v }).collect();
+            let terms = sums(t, &x, &w.elements, terms_bf16);
             for (set, matrix) in implementations(Precision::Bf16) {
                 let mut y = run_convolution(t, set, matrix, target, relu, &x, &w);
                 prop_assert!(y.is_intact(), "{set:?} {matrix}");
                 if target == Target::Floats {
-                    prop_assert!(distance(&y.planes.read_dense(), &exact) < 1e-5, "{set:?} {matrix}");
+                    // Roundings grow with the terms, which may cancel in the sum: 3 roundings at worst were seen in 1,500 trials.
+                    let got = y.planes.read_dense();
+                    for (i, (got, exact)) in got.iter().zip(&exact).enumerate() {
+                        let size = terms[i] + f64::from(w.bias[i / pixels % t.outputs].abs());
+                        let roundings = (f64::from(*got) - exact).abs() / (size * f64::from(f32::EPSILON) / 2.0);
+                        prop_assert!(roundings < 8.0, "{set:?} {matrix}: {got} for {exact}, {roundings} roundings");
+                    }
                 } else {
                     let pairs = bits(&y);
                     // One rounding to 8 bits more.
