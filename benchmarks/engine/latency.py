@@ -66,7 +66,7 @@ def measured(segfit, files, threads, seconds):
     for _ in range(PASSES):
         for i, (network, table) in enumerate(files):
             report = run(segfit, "bench", "--network-file", network, "--size", SIZE, "--threads", threads, "--seconds", seconds,
-                         "--device", table)
+                         "--latency-table", table)
             least[i] = min(least[i], report["ms"]["min"])
             predicted[i] = report["predicted_ms"]
     return least, predicted

@@ -5,6 +5,7 @@ mod claim;
 mod commands;
 mod context;
 mod data_options;
+mod device_options;
 mod failure;
 mod image_files;
 mod interrupt;

@@ -1,6 +1,7 @@
 //! The program as a user meets it: what it prints, writes and refuses.
 
 mod calibration;
+mod device;
 mod import;
 mod report;
 mod support;

@@ -119,7 +119,8 @@ fn a_measured_table_predicts_what_is_measured() {
     assert!(report["error"]["networks"].as_u64().unwrap() > 50 && report["steps"] == 7, "{report}");
     let table: Value = serde_json::from_slice(&std::fs::read(lab.path("t.json")).unwrap()).unwrap();
     assert_eq!((&table["threads"], &table["size"], &table["precision"]), (&json!(1), &json!(16), &json!("f32")));
-    let timed = lab.json(&[&["bench", "--device", "t.json", "--channels", "3", "--layers"], &small[..]].concat());
+    let timed =
+        lab.json(&[&["bench", "--latency-table", "t.json", "--channels", "3", "--layers"], &small[..]].concat());
     let (predicted, measured) = (timed["predicted_ms"].as_f64().unwrap(), timed["ms"]["min"].as_f64().unwrap());
     assert!(predicted < 5.0 * measured && measured < 5.0 * predicted, "{predicted} and {measured}");
     let layers = timed["layers"].as_array().unwrap();

@@ -6,6 +6,9 @@
 mod cuda;
 mod layers;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use segfit::network::families::{FAMILIES, Options, unet};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::network::{NetworkSpec, Op};
@@ -14,14 +17,14 @@ use segfit::recipe::LossKind;
 use segfit_engine::Error;
 use segfit_engine::backend::{Backend, Executor, Optimiser, Part, TrainingSpec};
 use segfit_engine::cpu::CpuBackend;
-use segfit_engine::cuda::CudaBackend;
 use segfit_engine::cuda::driver;
 use segfit_engine::cuda::kernels::names;
+use segfit_engine::cuda::{CudaBackend, check};
 use segfit_engine::initialise::initialise;
 use segfit_engine::loss::{LossValue, SoftTargets};
 use segfit_engine::state::{ParameterLayout, State, Weights};
 
-use cuda::{backends, emulated};
+use cuda::{Without, backends, emulated};
 use layers::{SIZE, images, network, weights, with_head};
 
 const ADAM: TrainingSpec = TrainingSpec {
@@ -414,6 +417,32 @@ fn memory_is_given_back_and_counted() {
     assert!(training.bytes() > 4 * 6 * parameters, "{}", training.bytes());
     drop(training);
     assert_eq!(device.pieces(), 0);
+}
+
+#[test]
+fn a_device_that_computes_what_the_cpu_computes_passes_the_check() {
+    for backend in backends() {
+        check(&backend).unwrap();
+    }
+}
+
+/// Each kernel that the check runs is missed by it.
+#[test]
+fn a_device_with_a_faulty_kernel_is_refused() {
+    let Some(device) = emulated() else { return };
+    let mut run = 0;
+    for kernel in names() {
+        let without = Arc::new(Without { device: device.clone(), kernel, left_out: AtomicUsize::new(0) });
+        let result = check(&CudaBackend::on(without.clone()));
+        if without.left_out.load(Ordering::Relaxed) == 0 {
+            result.unwrap();
+            continue;
+        }
+        run += 1;
+        let text = result.expect_err(kernel).to_string();
+        assert!(text.contains("cuda/emulated") && text.contains("does not compute"), "{text}");
+    }
+    assert!(run > 20, "{run} kernels");
 }
 
 #[test]

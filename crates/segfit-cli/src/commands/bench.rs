@@ -11,13 +11,13 @@ use segfit::network::families::{self, build};
 use segfit::network::schedule::{Mode, Schedule};
 use segfit::random::Stream;
 use segfit::recipe::LossKind;
-use segfit_engine::backend::{Backend, CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
-use segfit_engine::cpu::CpuBackend;
+use segfit_engine::backend::{CalibrationImage, Executor, Optimiser, Precision, TrainingSpec};
 use segfit_engine::initialise::initialise;
 use segfit_engine::state::{State, Weights};
 use serde::Serialize;
 
 use crate::context::Global;
+use crate::device_options::DeviceOptions;
 use crate::latency::{self, SECONDS, Wanted, in_words};
 use crate::precision_options::PrecisionOptions;
 use crate::stopwatch::{Layer, Stopwatch, layers, table};
@@ -56,6 +56,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = BenchMode::Infer)]
     mode: BenchMode,
     #[command(flatten)]
+    device: DeviceOptions,
+    #[command(flatten)]
     precision: PrecisionOptions,
     /// How long to measure [default: 2, with --table 30]
     #[arg(long, value_name = "SECONDS", value_parser = duration)]
@@ -65,11 +67,11 @@ pub struct Args {
     layers: bool,
     /// Also say what this latency table predicts for the network
     #[arg(long, value_name = "FILE", conflicts_with_all = ["table", "batch"])]
-    device: Option<PathBuf>,
+    latency_table: Option<PathBuf>,
     /// Measure a latency table for `segfit plan --device` instead: the time of every step of these networks, from 1 channel to
     /// those of --width or of the file in every group, and at all depths to --depth, in f32 or in --precision with
     /// --threads threads. Takes a minute or two; shows how far predictions from it are from whole networks
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "mode", "batch"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["layers", "mode", "batch", "device"])]
     table: Option<PathBuf>,
 }
 
@@ -176,7 +178,6 @@ fn network(args: &Args, depth: usize) -> Result<NetworkSpec> {
 /// One network.
 fn measure_network(args: &Args, global: &Global) -> Result<()> {
     let spec = network(args, args.depth)?;
-    let backend = CpuBackend::detect();
     let mode = if args.mode == BenchMode::Train { Mode::Train } else { Mode::Infer };
     let schedule = Schedule::new(&spec, mode, args.batch, args.size, args.size)?;
     let training = TrainingSpec {
@@ -188,13 +189,14 @@ fn measure_network(args: &Args, global: &Global) -> Result<()> {
     if args.layers && mode == Mode::Train {
         bail!("--layers is for --mode infer");
     }
-    let predicted_ms = match &args.device {
+    let predicted_ms = match &args.latency_table {
         Some(path) if mode == Mode::Infer => Some(latency::given(path, args.size)?.milliseconds(&spec)?),
-        Some(_) => bail!("--device is for --mode infer"),
+        Some(_) => bail!("--latency-table is for --mode infer"),
         None => None,
     };
     let steps = if args.layers { timed_steps(&spec, &schedule)? } else { Vec::new() };
     let precision = args.precision.engine();
+    let backend = args.device.open_for(precision, global)?;
     let samples = Samples::new(args, &spec, global.seed)?;
     let mut executor = match (mode, precision) {
         (Mode::Train, Precision::F32) => backend.compile(&spec, schedule, Some(training))?,

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use segfit::predict::{CheckOptions, Choices, Manifest, Mapping, Record, check_with, collect};
 
 use crate::context::Global;
+use crate::device_options::DeviceOptions;
 use crate::interrupt;
 
 /// Calibrate the prediction with experiments
@@ -63,6 +64,8 @@ struct RunArgs {
     /// Begin no new training after this time, for example 150m, 2h, 90s
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     time: Option<Duration>,
+    #[command(flatten)]
+    device: DeviceOptions,
 }
 
 /// Which records are used.
@@ -116,7 +119,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Command::Run(args) => {
             interrupt::listen()?;
             let manifest = Manifest::read(&args.manifest)?;
-            experiments::run(&manifest, &args.out, args.index, args.time, global)
+            let backend = args.device.open(global)?;
+            experiments::run(&manifest, &args.out, backend.as_ref(), args.index, args.time, global)
         }
         Command::Status(args) => status::run(args, global),
         Command::Collect(args) => gather::run(args, global),

@@ -11,12 +11,12 @@ use segfit::evaluate::{
 use segfit::files::{write_atomically, write_json};
 use segfit::recipe::{InputMode, InputSpec};
 use segfit_engine::backend::Precision;
-use segfit_engine::cpu::CpuBackend;
 use segfit_engine::run_folder::RunFolder;
 use segfit_engine::segmenter::Segmenter;
 
 use crate::context::Global;
 use crate::data_options::{DataOptions, announce};
+use crate::device_options::DeviceOptions;
 use crate::precision_options::{PrecisionOptions, some_of};
 
 /// Dice, IoU and distances of surfaces of a trained network, per image and class
@@ -47,6 +47,8 @@ pub struct Args {
     #[arg(long, value_name = "DISTANCE", value_parser = distance)]
     tolerance: Option<f64>,
     #[command(flatten)]
+    device: DeviceOptions,
+    #[command(flatten)]
     precision: PrecisionOptions,
 }
 
@@ -71,6 +73,7 @@ enum Which {
 /// Runs it.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let run = RunFolder::open(&args.run)?;
+    let backend = args.device.open_for(args.precision.engine(), global)?;
     let weights = run.weights()?;
     let RunFolder { info, network, .. } = &run;
     let options = args.data.options();
@@ -78,10 +81,10 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let dataset = Dataset::open(&options)?;
     announce(&dataset, global);
     check_fit(&run, &dataset)?;
-    let backend = CpuBackend::detect();
-    let mut segmenter = Segmenter::new(&backend, network, weights, info.normalisation.clone(), info.recipe.input)
-        .with_loss(info.recipe.loss)
-        .with_precision(args.precision.engine(), &calibration(args.precision, &dataset, global)?)?;
+    let mut segmenter =
+        Segmenter::new(backend.as_ref(), network, weights, info.normalisation.clone(), info.recipe.input)
+            .with_loss(info.recipe.loss)
+            .with_precision(args.precision.engine(), &calibration(args.precision, &dataset, global)?)?;
     let indices = chosen(&dataset, args.split);
     let input = (!args.native).then_some(info.recipe.input);
     let found = segment_each(&mut segmenter, &dataset, &indices, input, global)?;

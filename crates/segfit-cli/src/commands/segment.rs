@@ -11,13 +11,13 @@ use segfit::data::{
 use segfit::files::write_atomically;
 use segfit::npy;
 use segfit_engine::backend::Precision;
-use segfit_engine::cpu::CpuBackend;
 use segfit_engine::run_folder::RunFolder;
 use segfit_engine::segmenter::{DEFAULT_TILE, Segmenter, largest};
 use serde::Serialize;
 
 use crate::context::Global;
 use crate::data_options::SliceOptions;
+use crate::device_options::DeviceOptions;
 use crate::failure::Interrupted;
 use crate::image_files::{image_files, image_name, middle_images};
 use crate::interrupt;
@@ -64,6 +64,8 @@ pub struct Args {
     #[command(flatten)]
     slices: SliceOptions,
     #[command(flatten)]
+    device: DeviceOptions,
+    #[command(flatten)]
     precision: PrecisionOptions,
     /// With --precision int8: images to calibrate on, best those of the training; else up to 16 of IMAGES are used
     #[arg(long, value_name = "DIR")]
@@ -94,11 +96,11 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let run = RunFolder::open(&args.run)?;
     let files = image_files(&args.images)?;
-    let backend = CpuBackend::detect();
+    let backend = args.device.open_for(args.precision.engine(), global)?;
     let RunFolder { info, network, .. } = &run;
     let axis = args.slices.axis.or(info.axis);
     let mut segmenter =
-        Segmenter::new(&backend, network, run.weights()?, info.normalisation.clone(), info.recipe.input)
+        Segmenter::new(backend.as_ref(), network, run.weights()?, info.normalisation.clone(), info.recipe.input)
             .with_loss(info.recipe.loss)
             .with_tile(args.tile)
             .with_precision(args.precision.engine(), &calibration(args, &files, axis, global)?)?;
@@ -109,6 +111,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
 fn with_onnx(args: &Args, global: &Global) -> Result<()> {
     if args.precision.engine() != Precision::F32 || args.calibrate.is_some() {
         bail!("--precision and --calibrate belong to `segfit export`: {} has its numbers already", args.run.display());
+    }
+    if args.device.is_cuda() {
+        bail!("--device cuda is for runs: {} is run by another program's engine, on the CPU", args.run.display());
     }
     let library = args.onnxruntime.clone().or_else(|| std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
     let choice = library.map_or(Choice::Tract, Choice::OnnxRuntime);

@@ -11,8 +11,6 @@ use segfit::numbers::bytes;
 use segfit::plan::{PLAN_FORMAT, Plan};
 use segfit::recipe::{InputMode, InputSpec, Recipe};
 use segfit::survey::{SurveyOptions, survey};
-use segfit_engine::backend::Backend as _;
-use segfit_engine::cpu::CpuBackend;
 use segfit_engine::lineage::LineageRecord;
 use segfit_engine::material::Material;
 use segfit_engine::run_folder::RunFolder;
@@ -25,6 +23,7 @@ use super::report::{Seen, write_run_report};
 use crate::claim::Claim;
 use crate::context::Global;
 use crate::data_options::{DataOptions, at_least_one, size_in_range};
+use crate::device_options::DeviceOptions;
 use crate::interrupt;
 use crate::lineage_options::LineageOptions;
 use crate::new_folder::io;
@@ -65,6 +64,8 @@ pub struct Args {
     patience: Option<usize>,
     #[command(flatten)]
     lineage: LineageOptions,
+    #[command(flatten)]
+    device: DeviceOptions,
     /// Only go on with an interrupted training; an error if there is none
     #[arg(long)]
     resume: bool,
@@ -95,12 +96,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     if args.resume && !checkpoint_path(&args.out).exists() {
         bail!("{} holds no checkpoint to resume from; leave out --resume to begin", args.out.display());
     }
+    let backend = args.device.open(global)?;
     let dataset = args.data.open(global)?;
     check_fit(&network, dataset.channels, dataset.classes, &args.plan)?;
     let lineage = args.lineage.load(&network, &recipe)?;
     let material = Material::prepare(&dataset, &recipe.input)?;
     interrupt::listen()?;
-    let backend = CpuBackend::detect();
     make_folder(&args.out)?;
     let _claim = Claim::of_run(&args.out)?;
     let kept = kept_inputs(&args.plan)?;
@@ -116,11 +117,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         kept: &kept,
         title: "train",
     };
-    let (run, done, attempt) = train(&backend, &training, global)?;
+    let (run, done, attempt) = train(backend.as_ref(), &training, global)?;
     let trained = &done.trained;
     let normalisation = material.normalisation.clone();
     let mut segmenter =
-        Segmenter::new(&backend, &network, trained.weights.clone(), normalisation, recipe.input).with_loss(recipe.loss);
+        Segmenter::new(backend.as_ref(), &network, trained.weights.clone(), normalisation, recipe.input)
+            .with_loss(recipe.loss);
     let metrics = material.evaluate(&mut segmenter)?;
     write_json(&run.path.join("metrics.json"), &metrics)?;
     write_atomically(&run.path.join("per_image.csv"), segfit::evaluate::per_image_csv(&metrics)?.as_bytes())?;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use segfit::network::NetworkSpec;
 use segfit::network::schedule::Schedule;
 
+use super::check::check;
 use super::device::Device;
+use super::driver::Driver;
 use super::executor::CudaExecutor;
 use crate::backend::{Backend, Executor, TrainingSpec};
 use crate::error::Result;
@@ -17,6 +19,16 @@ pub struct CudaBackend {
 }
 
 impl CudaBackend {
+    /// A backend on the first NVIDIA GPU that the driver shows, after it has passed [`check`]. Takes a few seconds.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] says what is missing (driver, GPU, NVRTC), or what the GPU computes otherwise than the CPU.
+    pub fn open() -> Result<Self> {
+        let backend = Self::on(Driver::open()?);
+        check(&backend)?;
+        Ok(backend)
+    }
+
     /// A backend on this device.
     #[must_use]
     pub fn on(device: Arc<dyn Device>) -> Self {

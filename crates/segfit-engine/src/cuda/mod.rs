@@ -6,6 +6,7 @@
 //! Sums run in an order that depends on shapes alone: the same bits on every run on one GPU.
 
 mod backend;
+mod check;
 pub mod device;
 pub mod driver;
 mod executor;
@@ -15,3 +16,4 @@ mod program;
 mod tensor;
 
 pub use backend::CudaBackend;
+pub use check::check;

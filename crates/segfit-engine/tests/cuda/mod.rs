@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libloading::Library;
@@ -169,6 +170,56 @@ impl Device for Emulated {
 
     fn wait(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+/// An emulated device that leaves out all launches of one kernel.
+#[derive(Debug)]
+pub struct Without {
+    pub device: Arc<Emulated>,
+    pub kernel: &'static str,
+    /// Launches of it that were left out.
+    pub left_out: AtomicUsize,
+}
+
+impl Device for Without {
+    fn name(&self) -> String {
+        self.device.name()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        self.device.allocate(bytes)
+    }
+
+    fn release(&self, address: u64) {
+        self.device.release(address);
+    }
+
+    fn write_floats(&self, address: u64, values: &[f32]) -> Result<()> {
+        self.device.write_floats(address, values)
+    }
+
+    fn write_bytes(&self, address: u64, values: &[u8]) -> Result<()> {
+        self.device.write_bytes(address, values)
+    }
+
+    fn read_floats(&self, address: u64, values: &mut [f32]) -> Result<()> {
+        self.device.read_floats(address, values)
+    }
+
+    fn read_doubles(&self, address: u64, values: &mut [f64]) -> Result<()> {
+        self.device.read_doubles(address, values)
+    }
+
+    fn prepare(self: Arc<Self>, mut launches: Vec<Launch>) -> Result<Box<dyn Prepared>> {
+        let all = launches.len();
+        launches.retain(|launch| launch.kernel != self.kernel);
+        self.left_out.fetch_add(all - launches.len(), Ordering::Relaxed);
+        Arc::clone(&self.device).prepare(launches)
+    }
+
+    fn wait(&self) -> Result<()> {
+        self.device.wait()
     }
 }
 

@@ -12,9 +12,8 @@ use segfit::network::NetworkSpec;
 use segfit::predict::{
     DatasetId, ImageCounts, ImageScore, Job, Manifest, Measures, RECORD_FORMAT, RecipeId, Record, collect,
 };
-use segfit_engine::backend::Backend as _;
+use segfit_engine::backend::Backend;
 use segfit_engine::checkpoint::load_weights;
-use segfit_engine::cpu::CpuBackend;
 use segfit_engine::experiment::{Attempt, attempt_seed};
 use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
@@ -70,6 +69,7 @@ enum End {
 pub fn run(
     manifest: &Manifest,
     out: &Path,
+    backend: &dyn Backend,
     index: Option<usize>,
     time: Option<Duration>,
     global: &Global,
@@ -89,7 +89,7 @@ pub fn run(
     let (finished, todo): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|j| record_path(out, &j.id).exists());
     tidy_done(out, &finished)?;
     global.note(&format!("{} of {} trainings are to be done", todo.len(), jobs.len()));
-    let mut worker = Worker { manifest, out, cache, loaded: None, global };
+    let mut worker = Worker { manifest, out, backend, cache, loaded: None, global };
     let (mut done, mut failed, mut elsewhere) = (0, 0, 0);
     for job in &todo {
         if time.is_some_and(|t| start.elapsed() >= t) {
@@ -120,6 +120,7 @@ pub fn run(
 struct Worker<'a> {
     manifest: &'a Manifest,
     out: &'a Path,
+    backend: &'a dyn Backend,
     /// Values of images, so that every job of a data set measures them once.
     cache: Cache,
     loaded: Option<Loaded>,
@@ -159,7 +160,7 @@ impl Worker<'_> {
             Some(l) if l.path == job.dataset.path && l.input == job.recipe.input => l,
             _ => self.load(job)?,
         };
-        let line = one(job, &current, self.out, self.global);
+        let line = one(job, &current, self.backend, self.out, self.global);
         self.loaded = Some(current);
         line
     }
@@ -234,10 +235,9 @@ fn title(job: &Job) -> String {
 }
 
 /// Trains, evaluates and writes the record; a line for a person.
-fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String> {
+fn one(job: &Job, loaded: &Loaded, backend: &dyn Backend, out: &Path, global: &Global) -> Result<String> {
     let Loaded { dataset, material, .. } = loaded;
     let network = job.network(dataset.channels, dataset.classes)?;
-    let backend = CpuBackend::detect();
     let folder = run_folder(out, &job.id);
     let title = title(job);
     let training = Training {
@@ -252,8 +252,8 @@ fn one(job: &Job, loaded: &Loaded, out: &Path, global: &Global) -> Result<String
         kept: &[],
         title: &title,
     };
-    let (_, done, number) = train(&backend, &training, global)?;
-    let judged = Judged { job, loaded, network: &network, backend: &backend };
+    let (_, done, number) = train(backend, &training, global)?;
+    let judged = Judged { job, loaded, network: &network, backend };
     let mut lines = String::new();
     for earlier in 0..number {
         let ended = Ended::collapsed(&collapsed_folder(&folder, earlier), &network, earlier)?;
@@ -317,7 +317,7 @@ struct Judged<'a> {
     job: &'a Job,
     loaded: &'a Loaded,
     network: &'a NetworkSpec,
-    backend: &'a CpuBackend,
+    backend: &'a dyn Backend,
 }
 
 impl Judged<'_> {
