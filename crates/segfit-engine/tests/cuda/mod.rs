@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
+pub mod libraries;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -14,7 +15,6 @@ use segfit_engine::Result;
 use segfit_engine::cuda::CudaBackend;
 use segfit_engine::cuda::device::{Device, Prepared};
 use segfit_engine::cuda::driver::Driver;
-use segfit_engine::cuda::kernels::SOURCE;
 use segfit_engine::cuda::launch::Launch;
 
 /// Bytes around every piece of memory that nobody may touch.
@@ -60,16 +60,10 @@ static RUNNING: Mutex<()> = Mutex::new(());
 /// The kernels compiled by the machine's C++ compiler; `None`, which is said, where there is none.
 fn compiled() -> Option<Library> {
     let folder = tempfile::tempdir().unwrap();
-    let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("kernels.so"));
-    std::fs::write(&source, format!("{}{SOURCE}", include_str!("emulated.cpp"))).unwrap();
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    let options = ["-std=c++17", "-O2", "-shared", "-fPIC", "-o"];
-    let run = Command::new(compiler).args(options).arg(&library).arg(&source).output();
-    let Ok(output) = run else {
+    let Some(library) = libraries::kernels(folder.path()) else {
         eprintln!("skipped: there is no C++ compiler to run the CUDA kernels on the CPU");
         return None;
     };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(load(&library))
 }
 
