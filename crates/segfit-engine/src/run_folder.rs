@@ -12,6 +12,7 @@ use crate::checkpoint::load_weights;
 use crate::error::{Error, Result};
 use crate::lineage::LineageRecord;
 use crate::state::Weights;
+use crate::trainer::checkpoint_path;
 
 /// `format` of `run.json`.
 pub const RUN_FORMAT: &str = "segfit-run/1";
@@ -25,7 +26,8 @@ pub struct RunInfo {
     pub version: String,
     /// Hash of network, recipe, data, seed and lineage; a checkpoint belongs to one such.
     pub id: String,
-    /// Device, for example `cpu/avx512`.
+    /// Device, for example `cpu/avx512`; all of them, as in `cuda/NVIDIA H200, then cpu/avx512`, where a training went on on
+    /// another one.
     pub engine: String,
     /// Name of the data set.
     pub dataset: String,
@@ -112,7 +114,7 @@ impl RunFolder {
         seed: u64,
         lineage: LineageRecord,
     ) -> Result<Self> {
-        let info = RunInfo {
+        let mut info = RunInfo {
             format: RUN_FORMAT.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             id: identity(network, recipe, &dataset.fingerprint, seed, &lineage),
@@ -139,6 +141,7 @@ impl RunFolder {
                     got: info.difference(&found),
                 });
             }
+            info.engine = engines(path, &found.engine, engine);
         }
         write_json(&path.join("network.json"), network)?;
         write_json(&path.join("recipe.json"), recipe)?;
@@ -182,6 +185,20 @@ impl RunFolder {
     }
 }
 
+/// The devices of a training that goes on: a finished one keeps those it had, one without a checkpoint begins again.
+fn engines(run: &Path, before: &str, now: &str) -> String {
+    if run.join("weights.safetensors").exists() {
+        return before.into();
+    }
+    let last = before.rsplit(", then ").next();
+    match checkpoint_path(run).exists() {
+        true if last == Some(now) => before.into(),
+        true => format!("{before}, then {now}"),
+        false => now.into(),
+    }
+}
+
+/// Hash of what makes a run.
 pub(crate) fn identity(
     network: &NetworkSpec,
     recipe: &Recipe,

@@ -173,13 +173,13 @@ fn one(
     let seed = global.seed;
     let training =
         Training { network, recipe, dataset, material, seed, folder, patience: None, lineage, kept: &[], title };
-    let (_, done, _) = train(&backend, &training, global)?;
+    let (run, done, _) = train(&backend, &training, global)?;
     let weights = done.trained.weights.clone();
     let mut segmenter =
         Segmenter::new(&backend, network, weights, material.normalisation.clone(), recipe.input).with_loss(recipe.loss);
     let metrics = material.evaluate(&mut segmenter)?;
     write_json(&folder.join("metrics.json"), &metrics)?;
-    write_facts(folder, &done.trained, &backend.name())?;
+    write_facts(folder, &done.trained, &run.info.engine)?;
     let sample = |name: &str| Ok(material.test.iter().find(|s| s.name == name).cloned());
     let images = Extremes::of(&metrics, &mut segmenter, sample)?;
     let cost = Cost::of(network, recipe.input.size)?;

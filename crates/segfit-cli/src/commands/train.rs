@@ -126,7 +126,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let metrics = material.evaluate(&mut segmenter)?;
     write_json(&run.path.join("metrics.json"), &metrics)?;
     write_atomically(&run.path.join("per_image.csv"), segfit::evaluate::per_image_csv(&metrics)?.as_bytes())?;
-    write_facts(&run.path, trained, &backend.name())?;
+    write_facts(&run.path, trained, &run.info.engine)?;
     report(&run, &dataset, &material, &metrics, &mut segmenter, global)?;
     let epoch_steps = material.train.len() as f64 / recipe.batch as f64;
     let report = Report {

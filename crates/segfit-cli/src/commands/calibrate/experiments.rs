@@ -252,8 +252,8 @@ fn one(job: &Job, loaded: &Loaded, backend: &dyn Backend, out: &Path, global: &G
         kept: &[],
         title: &title,
     };
-    let (_, done, number) = train(backend, &training, global)?;
-    let judged = Judged { job, loaded, network: &network, backend };
+    let (run, done, number) = train(backend, &training, global)?;
+    let judged = Judged { job, loaded, network: &network, backend, engine: &run.info.engine };
     let mut lines = String::new();
     for earlier in 0..number {
         let ended = Ended::collapsed(&collapsed_folder(&folder, earlier), &network, earlier)?;
@@ -318,12 +318,14 @@ struct Judged<'a> {
     loaded: &'a Loaded,
     network: &'a NetworkSpec,
     backend: &'a dyn Backend,
+    /// What the trainings ran on.
+    engine: &'a str,
 }
 
 impl Judged<'_> {
     /// Evaluates an attempt on the test images.
     fn record(&self, ended: Ended) -> Result<Record> {
-        let Self { job, loaded: Loaded { dataset, material, measures, .. }, network, backend } = self;
+        let Self { job, loaded: Loaded { dataset, material, measures, .. }, network, backend, engine } = self;
         let normalisation = material.normalisation.clone();
         let mut segmenter = Segmenter::new(*backend, network, ended.weights, normalisation, job.recipe.input)
             .with_loss(job.recipe.loss);
@@ -350,7 +352,7 @@ impl Judged<'_> {
             input: job.recipe.input,
             recipe: RecipeId::of(&job.recipe),
             cost: Cost::of(network, job.recipe.input.size)?,
-            engine: backend.name(),
+            engine: (*engine).into(),
             version: env!("CARGO_PKG_VERSION").into(),
             seed: attempt_seed(job.seed, ended.number),
             constant_dice: material.constant_dice()?,
