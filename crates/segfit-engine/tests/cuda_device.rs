@@ -475,10 +475,10 @@ fn spills(line: &str) -> usize {
     number.and_then(|n| n.parse().ok()).expect("the line behind a function's name counts its spills")
 }
 
-/// Every architecture from Turing to Hopper, without a GPU.
+/// Architectures from Turing to Blackwell, without a GPU.
 #[test]
 fn nvrtc_compiles_every_kernel_and_convolutions_hardly_spill() {
-    for architecture in ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90"] {
+    for architecture in ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"] {
         let compiled = match driver::compile(architecture, &["--ptxas-options=-v"]) {
             Ok(compiled) => compiled,
             Err(error) if error.to_string().contains("is not installed") => {

@@ -187,7 +187,7 @@ fn a_gpu_that_fails_in_a_step_is_an_error() {
     let Some(turn) = Turn::take("") else { return };
     let (spec, images, targets) = material();
     let driver = Driver::open().unwrap();
-    let mut executor = trainer(&CudaBackend::on(driver.clone()), &spec).unwrap();
+    let mut executor = trainer(&CudaBackend::on(driver), &spec).unwrap();
     executor.train_step(&images, &targets, None, 0.1).unwrap();
     turn.emulated.faults("fail=convolve_4");
     let (text, _) = said(&executor.train_step(&images, &targets, None, 0.1).unwrap_err());

@@ -87,19 +87,23 @@ fn compute(backend: &dyn Backend, spec: &NetworkSpec, start: &State, end: Option
     Ok(Outcome { loss, state, logits })
 }
 
+/// A parameter's name and its place in a part of the state.
+type Tensor<'a> = (&'a str, Range<usize>);
+/// A part of the state.
+type Part = fn(&State) -> &Vec<f32>;
+
 /// What differs.
 fn difference(layout: &ParameterLayout, start: &State, got: &Outcome, expected: &Outcome) -> Option<String> {
     let (a, b) = (got.loss, expected.loss);
-    if !((a - b).abs() <= f64::from(TOLERANCE) * b.abs()) {
+    if a.is_nan() || (a - b).abs() > f64::from(TOLERANCE) * b.abs() {
         return Some(format!("the loss is {a}, not {b}"));
     }
-    let of = |trained: bool| -> Vec<(&str, Range<usize>)> {
+    let of = |trained: bool| -> Vec<Tensor<'_>> {
         let all = layout.parameters.iter().zip(&layout.ranges);
         all.filter(|(p, _)| p.kind.is_trained() == trained).map(|(p, r)| (p.name.as_str(), r.clone())).collect()
     };
     let (trained, running) = (of(true), of(false));
-    type Part = fn(&State) -> &Vec<f32>;
-    let parts: [(&str, &[(&str, Range<usize>)], Part); 6] = [
+    let parts: [(&str, &[Tensor<'_>], Part); 6] = [
         ("gradient", &trained, |s| &s.moment1),
         ("second moment", &trained, |s| &s.moment2),
         ("change", &trained, |s| &s.trained),
@@ -119,7 +123,7 @@ fn difference(layout: &ParameterLayout, start: &State, got: &Outcome, expected: 
 }
 
 /// The first tensor that is off by more than the tolerance, and by how much.
-fn furthest<'a>(got: &[f32], expected: &[f32], tensors: &[(&'a str, Range<usize>)]) -> Option<(&'a str, f32)> {
+fn furthest<'a>(got: &[f32], expected: &[f32], tensors: &[Tensor<'a>]) -> Option<(&'a str, f32)> {
     let largest = |values: &[f32]| values.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
     let floor = FLOOR * largest(expected);
     tensors.iter().find_map(|(name, range)| {
@@ -127,6 +131,6 @@ fn furthest<'a>(got: &[f32], expected: &[f32], tensors: &[(&'a str, Range<usize>
         let scale = largest(expected).max(floor);
         let off = got.iter().zip(expected).map(|(a, b)| (a - b).abs() / scale);
         let worst = off.fold(0.0, |m: f32, d| if d > m || d.is_nan() { d } else { m });
-        (!(worst <= TOLERANCE)).then_some((*name, worst))
+        (worst.is_nan() || worst > TOLERANCE).then_some((*name, worst))
     })
 }
