@@ -101,6 +101,16 @@ fn check_claim(claimed: u32, at: u64, length: u64) -> Reason<()> {
     }
 }
 
+/// Bytes of one number of an element.
+fn unit(kind: &str) -> u32 {
+    match kind {
+        "OW" | "SS" | "US" => 2,
+        "AT" | "FL" | "OF" | "OL" | "SL" | "UL" => 4,
+        "FD" | "OD" | "OV" | "SV" | "UV" => 8,
+        _ => 1,
+    }
+}
+
 fn inflated(file: &mut BufReader<File>) -> Reason<Vec<u8>> {
     let limit = max_decoded_bytes();
     let mut bytes = Vec::new();
@@ -126,25 +136,31 @@ fn walk(file: impl Read + Seek, syntax: &TransferSyntax, length: u64, until: Opt
         };
         let is_end = |tag: Tag| nested == 0 && until.is_some_and(|until| tag >= until);
         elements += 1;
-        let (claimed, at) = match &token {
+        let (claimed, at, unit) = match &token {
             LazyDataToken::ElementHeader(header) if is_end(header.tag) => return Ok(()),
             LazyDataToken::SequenceStart { tag, .. } if is_end(*tag) => return Ok(()),
             LazyDataToken::PixelSequenceStart if is_end(PIXEL_DATA) => return Ok(()),
             LazyDataToken::SequenceStart { .. } | LazyDataToken::PixelSequenceStart => {
                 nested += 1;
                 is_in_pixels = matches!(token, LazyDataToken::PixelSequenceStart);
-                (0, 0)
+                (0, 0, 1)
             }
             LazyDataToken::SequenceEnd => {
                 nested = nested.saturating_sub(1);
                 is_in_pixels = false;
-                (0, 0)
+                (0, 0, 1)
             }
-            LazyDataToken::LazyValue { header, decoder } => (header.len.get().unwrap_or(0), decoder.position()),
-            LazyDataToken::LazyItemValue { len, decoder } => (*len, decoder.position()),
-            _ => (0, 0),
+            LazyDataToken::LazyValue { header, decoder } => {
+                (header.len.get().unwrap_or(0), decoder.position(), unit(header.vr.to_string()))
+            }
+            LazyDataToken::LazyItemValue { len, decoder } => (*len, decoder.position(), 1),
+            _ => (0, 0, 1),
         };
         check_claim(claimed, at, length)?;
+        // The parser reads whole numbers only, and takes the bytes that are left for the next element.
+        if claimed % unit != 0 && at + u64::from(claimed) < length {
+            return Err(DAMAGED.into());
+        }
         if nested > MOST_NESTED {
             return Err(format!("its sequences are nested more than {MOST_NESTED} times"));
         }

@@ -79,6 +79,18 @@ pub fn cases() -> Vec<Case> {
              hint: {damaged}",
         ),
         volume(
+            "a DICOM file with one and a half numbers",
+            DCM,
+            {
+                let mut bytes = good().bytes();
+                let at = bytes.windows(6).position(|w| w == b"\x20\0\x0d\0UI").expect("the number of the study");
+                bytes.splice(at..at, *b"\x08\0\x14\0FL\x06\0\0\0\0\0\0\0");
+                bytes
+            },
+            "FILE: cannot be read as DICOM: its elements are damaged\n\
+             hint: {damaged}",
+        ),
+        volume(
             "a DICOM file without the mark DICM",
             DCM,
             [&[0; 128][..], b"MCID", &[0; 400]].concat(),
