@@ -51,7 +51,7 @@ impl DeviceOptions {
         };
         match opened {
             Ok(backend) => {
-                global.detail(&format!("device: {}", backend.name()));
+                global.note(&format!("device: {}", backend.name()));
                 Ok(Box::new(backend))
             }
             Err(error) if self.device == DeviceName::Auto => {

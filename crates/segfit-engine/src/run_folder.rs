@@ -149,13 +149,21 @@ impl RunFolder {
         Ok(Self { path: path.into(), info, network: network.clone() })
     }
 
+    /// `run.json` of a folder, which need not hold more.
+    ///
+    /// # Errors
+    /// When the file is missing or damaged.
+    pub fn info(path: &Path) -> Result<RunInfo> {
+        Ok(read_json(&path.join("run.json"), RUN_FORMAT)?)
+    }
+
     /// Opens a run to evaluate or segment with it, without its auxiliary heads.
     ///
     /// # Errors
     /// When a file is missing or damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join("run.json");
-        let info: RunInfo = read_json(&file, RUN_FORMAT)?;
+        let info = Self::info(path)?;
         let network = NetworkSpec::read(&path.join("network.json"))?;
         info.check(&network).map_err(|(expected, got)| segfit::Error::Content {
             path: file,

@@ -156,6 +156,10 @@ fn said(error: &Error) -> (String, String) {
 fn what_is_missing_is_said() {
     for (faults, text, hint) in [
         ("init=100", "the driver does not start: error 100", "install NVIDIA's driver"),
+        ("version=11020", "the driver is of CUDA 11.2, 12.0 or newer is needed", "install NVIDIA's driver"),
+        ("stream=0", "Emulated: no stream: ", "nvidia-smi"),
+        ("image=0", "Emulated: the kernels do not load: ", "different CUDA versions"),
+        ("missing=adam_w", "Emulated: the kernel adam_w is missing: ", "different CUDA versions"),
         ("gpus=0", "the driver shows no GPU", "--gpus all"),
         (
             "arch=99",
@@ -178,6 +182,18 @@ fn too_little_memory_is_said_with_figures() {
     let (text, hint) = said(&trainer(&CudaBackend::on(driver.clone()), &spec).err().expect("too large"));
     assert!(text.contains("MiB of memory are needed, ") && text.contains("OUT_OF_MEMORY"), "{text}");
     assert!(hint.contains("nvidia-smi"), "{hint}");
+    drop(driver);
+    assert_eq!(turn.emulated.live(), 0);
+}
+
+#[test]
+fn a_launch_that_is_refused_leaves_nothing_behind() {
+    let Some(turn) = Turn::take("refused=loss_value") else { return };
+    let driver = Driver::open().unwrap();
+    let (text, _) = said(&trainer(&CudaBackend::on(driver.clone()), &material().0).err().expect("refused"));
+    assert!(text.contains("launches cannot be captured: error 1 "), "{text}");
+    turn.emulated.faults("");
+    trainer(&CudaBackend::on(driver.clone()), &material().0).unwrap();
     drop(driver);
     assert_eq!(turn.emulated.live(), 0);
 }

@@ -21,6 +21,7 @@ const TOLERANCE: f32 = 1e-3;
 /// no gradient but rounding.
 const FLOOR: f32 = 1e-2;
 
+const TRIALS: u64 = 3;
 const BATCH: usize = 2;
 const SIZE: usize = 32;
 
@@ -38,39 +39,53 @@ struct Outcome {
     logits: Vec<f32>,
 }
 
-/// Trains a small U-Net (8 to 64 channels, dropout, batch norm) for one step of AdamW and runs it, on `backend` and on the CPU:
-/// loss, gradients, moments, parameters, running statistics, averages and logits must be equal but for rounding. Takes a moment.
+/// Trains a small U-Net (8 to 64 channels, batch norm) for one step of AdamW and runs it, on `backend` and on the CPU: loss,
+/// gradients, moments, parameters, running statistics, averages and logits must be equal but for rounding. Takes a moment.
+///
+/// Where a value is so near to the kink of ReLU, or to another value in max-pooling, that rounding decides, gradients differ by those of
+/// a pixel: a device is refused when it fails in three trials with other weights and images.
 ///
 /// # Errors
 /// [`Error::Device`] with what differs; what the device reports.
 pub fn check(backend: &dyn Backend) -> Result<()> {
     let options = Options { in_channels: 1, classes: 2, base_width: 8, depth: 3, ..Options::default() };
     let spec = unet(&options)?;
-    let start = start(&spec)?;
-    let expected = compute(&CpuBackend::detect(), &spec, &start, None)?;
-    let got = compute(backend, &spec, &start, Some(&expected.state))?;
-    match difference(&ParameterLayout::new(&spec)?, &start, &got, &expected) {
-        None => Ok(()),
-        Some(what) => Err(Error::Device {
-            device: backend.name(),
-            reason: format!("it does not compute what the CPU computes: in one training step of a small U-Net {what}"),
-            hint: "run on the CPU with --device cpu, and report the GPU and the versions of driver and NVRTC as a bug"
-                .into(),
-        }),
+    let layout = ParameterLayout::new(&spec)?;
+    let mut differs = String::new();
+    for seed in 1..=TRIALS {
+        let start = start(&spec, seed)?;
+        let expected = compute(&CpuBackend::detect(), &spec, &start, None, seed)?;
+        let got = compute(backend, &spec, &start, Some(&expected.state), seed)?;
+        match difference(&layout, &start, &got, &expected) {
+            None => return Ok(()),
+            Some(what) => differs = what,
+        }
     }
+    Err(Error::Device {
+        device: backend.name(),
+        reason: format!("it does not compute what the CPU computes: in one training step of a small U-Net {differs}"),
+        hint: "run on the CPU with --device cpu, and report the GPU and the versions of driver and NVRTC as a bug"
+            .into(),
+    })
 }
 
 /// Second moments of 1 make AdamW's step a smooth function of the gradient, which the first moments then show.
-fn start(spec: &NetworkSpec) -> Result<State> {
-    let mut state = State::fresh(initialise(spec, 1)?);
+fn start(spec: &NetworkSpec, seed: u64) -> Result<State> {
+    let mut state = State::fresh(initialise(spec, seed)?);
     state.moment2.fill(1.0);
     state.step = 9;
     Ok(state)
 }
 
 /// One step from `start`, and the logits of its end (or of `end`).
-fn compute(backend: &dyn Backend, spec: &NetworkSpec, start: &State, end: Option<&State>) -> Result<Outcome> {
-    let mut stream = Stream::new(&[1]);
+fn compute(
+    backend: &dyn Backend,
+    spec: &NetworkSpec,
+    start: &State,
+    end: Option<&State>,
+    seed: u64,
+) -> Result<Outcome> {
+    let mut stream = Stream::new(&[seed]);
     let pixels = BATCH * SIZE * SIZE;
     let images: Vec<f32> = (0..pixels * spec.in_channels()).map(|_| stream.normal()).collect();
     let targets: Vec<u8> = (0..pixels).map(|_| stream.below(spec.classes) as u8).collect();

@@ -1,7 +1,7 @@
 //! An NVIDIA GPU through the driver's library, which is looked for when it is first needed.
 //!
-//! All calls of one [`Driver`] hold its lock: capturing launches into a graph and running graphs must not happen at the same time,
-//! and nothing here takes long, because launches only put work into the GPU's queue.
+//! All calls hold one lock, also those of other [`Driver`]s of the process, which share the GPU's context: while launches are captured
+//! into a graph nothing else must happen. Launches only put work into the GPU's queue; reading and waiting take as long as it.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_void};
@@ -16,6 +16,11 @@ use super::kernels::{SOURCE, THREADS, names};
 use super::launch::Launch;
 use crate::error::{Error, Result};
 
+static LOCK: Mutex<()> = Mutex::new(());
+
+/// The oldest driver that has all calls, as CUDA counts versions (12.0).
+const OLDEST_DRIVER: i32 = 12000;
+
 /// The first NVIDIA GPU that the driver shows.
 #[derive(Debug)]
 pub struct Driver {
@@ -25,7 +30,6 @@ pub struct Driver {
     stream: sys::CUstream,
     module: sys::CUmodule,
     kernels: HashMap<&'static str, sys::CUfunction>,
-    lock: Mutex<()>,
 }
 
 // SAFETY: the handles are names that the driver accepts from any thread; every use makes the context current first and holds
@@ -37,6 +41,15 @@ unsafe impl Sync for Driver {}
 /// What is missing for a GPU to be used.
 fn missing(reason: impl Into<String>, hint: &str) -> Error {
     Error::Device { device: "CUDA".into(), reason: reason.into(), hint: hint.into() }
+}
+
+/// A GPU that fails, most often because others use it.
+fn busy(gpu: &str, what: &str, error: DriverError) -> Error {
+    Error::Device {
+        device: gpu.into(),
+        reason: format!("{what}: {}", text(error)),
+        hint: "look at nvidia-smi; other programs may use the GPU's memory".into(),
+    }
 }
 
 /// What the driver says about an error.
@@ -62,6 +75,15 @@ impl Driver {
         }
         let failed = |what: &str, e: DriverError| missing(format!("{what}: {}", text(e)), DRIVER_HINT);
         result::init().map_err(|e| failed("the driver does not start", e))?;
+        let mut version = 0;
+        // SAFETY: the driver writes one number.
+        unsafe { sys::cuDriverGetVersion(&raw mut version).result() }
+            .map_err(|e| failed("the driver has no version", e))?;
+        if version < OLDEST_DRIVER {
+            let reason =
+                format!("the driver is of CUDA {}.{}, 12.0 or newer is needed", version / 1000, version % 1000 / 10);
+            return Err(missing(reason, DRIVER_HINT));
+        }
         if result::device::get_count().map_err(|e| failed("the driver does not count GPUs", e))? == 0 {
             return Err(missing("the driver shows no GPU", DRIVER_HINT));
         }
@@ -77,46 +99,51 @@ impl Driver {
             .and_then(|major| Ok((major, attribute(MINOR)?)))
             .map_err(|e| failed("the GPU has no architecture", e))?;
         let code = compile(&format!("sm_{major}{minor}"), &[])?.code;
-        let failed = |what: &str, e: DriverError| Error::Device {
-            device: gpu.clone(),
+        // SAFETY: `device` is from the driver.
+        let context = unsafe { result::primary_ctx::retain(device) }.map_err(|e| busy(&gpu, "no context", e))?;
+        let (stream, module) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // What has been opened is given back where something behind it fails.
+        let mut driver = Self { name: gpu, context, device, stream, module, kernels: HashMap::new() };
+        driver.load(&code)?;
+        Ok(Arc::new(driver))
+    }
+
+    /// Makes the stream and loads the kernels.
+    fn load(&mut self, code: &[u8]) -> Result<()> {
+        let _entered = self.enter()?;
+        let mismatch = |what: &str, e: DriverError| Error::Device {
+            device: self.name.clone(),
             reason: format!("{what}: {}", text(e)),
             hint: "NVRTC and the driver may be of different CUDA versions: the driver must not be older".into(),
         };
-        // SAFETY: the context of this device, current in this thread from here on; the module's image is NVRTC's and lives
-        // until it is loaded; functions are asked of this module by the names in its source.
+        // SAFETY: the context is current; the module's image is NVRTC's and lives until it is loaded; functions are asked of this
+        // module by the names in its source.
         unsafe {
-            let context = result::primary_ctx::retain(device).map_err(|e| failed("no context", e))?;
-            result::ctx::set_current(context).map_err(|e| failed("no context", e))?;
             // A stream that waits for copies and that copies wait for.
-            let stream =
-                result::stream::create(result::stream::StreamKind::Default).map_err(|e| failed("no stream", e))?;
-            let module =
-                result::module::load_data(code.as_ptr().cast()).map_err(|e| failed("the kernels do not load", e))?;
-            let mut kernels = HashMap::new();
+            self.stream = result::stream::create(result::stream::StreamKind::Default)
+                .map_err(|e| busy(&self.name, "no stream", e))?;
+            self.module =
+                result::module::load_data(code.as_ptr().cast()).map_err(|e| mismatch("the kernels do not load", e))?;
             for name in names() {
                 let c_name = CString::new(name).expect("a name of the source");
-                let function = result::module::get_function(module, c_name)
-                    .map_err(|e| failed(&format!("the kernel {name} is missing"), e))?;
-                kernels.insert(name, function);
+                let function = result::module::get_function(self.module, c_name)
+                    .map_err(|e| mismatch(&format!("the kernel {name} is missing"), e))?;
+                self.kernels.insert(name, function);
             }
-            Ok(Arc::new(Self { name: gpu, context, device, stream, module, kernels, lock: Mutex::new(()) }))
         }
+        Ok(())
     }
 
     /// The lock, with the context current in this thread.
-    fn enter(&self) -> Result<MutexGuard<'_, ()>> {
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+    fn enter(&self) -> Result<MutexGuard<'static, ()>> {
+        let guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the context lives as long as `self`.
         unsafe { result::ctx::set_current(self.context) }.map_err(|e| self.failed("the context is lost", e))?;
         Ok(guard)
     }
 
     fn failed(&self, what: &str, error: DriverError) -> Error {
-        Error::Device {
-            device: self.name.clone(),
-            reason: format!("{what}: {}", text(error)),
-            hint: "look at nvidia-smi; other programs may use the GPU's memory".into(),
-        }
+        busy(&self.name, what, error)
     }
 
     /// Puts one launch into the queue, or into the graph that is being captured.
@@ -163,7 +190,8 @@ impl Device for Driver {
 
     fn write_floats(&self, address: u64, values: &[f32]) -> Result<()> {
         let _entered = self.enter()?;
-        // SAFETY: the caller has memory of this length at the address; the copy waits for the stream and is done on return.
+        // SAFETY: the caller has memory of this length at the address; the copy waits for the stream's work, later work waits for
+        // the copy, and `values` is not needed behind the call.
         unsafe { result::memcpy_htod_sync(address, values) }.map_err(|e| self.failed("memory cannot be written", e))
     }
 
@@ -196,11 +224,10 @@ impl Device for Driver {
                 result::stream::begin_capture(self.stream, mode).map_err(failed)?;
                 let launched = launches.iter().try_for_each(|launch| self.launch(launch));
                 let captured = result::stream::end_capture(self.stream);
-                launched.map_err(failed)?;
-                let graph = captured.map_err(failed)?;
-                let made = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)).map_err(failed);
+                let graph = captured.map_err(|e| failed(launched.err().unwrap_or(e)))?;
+                let made = launched.and_then(|()| result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0)));
                 let _ = result::graph::destroy(graph);
-                made?
+                made.map_err(failed)?
             }
         };
         Ok(Box::new(Graph { driver: self, graph }))
@@ -218,8 +245,12 @@ impl Drop for Driver {
         if let Ok(_entered) = self.enter() {
             // SAFETY: nothing uses them any more: executors hold the driver while they live.
             unsafe {
-                let _ = result::stream::destroy(self.stream);
-                let _ = result::module::unload(self.module);
+                if !self.stream.is_null() {
+                    let _ = result::stream::destroy(self.stream);
+                }
+                if !self.module.is_null() {
+                    let _ = result::module::unload(self.module);
+                }
                 let _ = result::primary_ctx::release(self.device);
             }
         }
@@ -309,8 +340,9 @@ pub fn compile(architecture: &str, options: &[&str]) -> Result<Compiled> {
 /// its name.
 fn find_nvrtc() {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let mut folders: Vec<PathBuf> =
-        ["CUDA_PATH", "CUDA_HOME"].into_iter().filter_map(variable).map(|p| p.join("lib64")).collect();
+    let named = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&named).filter(|p| !p.as_os_str().is_empty()).collect();
+    folders.extend(["CUDA_PATH", "CUDA_HOME"].into_iter().filter_map(variable).map(|p| p.join("lib64")));
     folders.extend(variable("CONDA_PREFIX").map(|p| p.join("lib")));
     folders.push("/usr/local/cuda/lib64".into());
     for folder in folders {

@@ -1,6 +1,6 @@
-// The part of NVIDIA's driver that segfit calls, for a GPU that is emulated: behind `emulated.cpp` and the kernels. It is stricter
-// than a real one: work waits in its queue until somebody waits for it, every handle is checked, and so is memory around
-// what was asked for.
+// The part of NVIDIA's driver that segfit calls, for a GPU that is emulated: behind `emulated.cpp` and the kernels. It notices more
+// than a real one: work waits in its queue until somebody waits for it, handles of streams, graphs and modules are checked, and so is
+// memory around what was asked for. Blocks and threads run one after the other: races are not found.
 
 #include <dlfcn.h>
 
@@ -67,7 +67,8 @@ static std::set<std::map<std::string, Kernel> *> modules;
 static size_t used;
 static bool failed;
 
-// What goes wrong, from outside: "gpus=0", "init=100", "memory=BYTES", "skip=KERNEL", "fail=KERNEL", "arch=75".
+// What goes wrong, from outside: "gpus=0", "init=100", "memory=BYTES", "skip=KERNEL", "fail=KERNEL", "missing=KERNEL",
+// "refused=KERNEL", "arch=75", "version=11020", "image=0", "stream=0".
 static std::map<std::string, std::string> faults;
 
 static void set_faults(const char *text) {
@@ -168,6 +169,10 @@ CALL cuInit(unsigned flags) {
     initialised = code == SUCCESS;
     return flags == 0 ? code : INVALID_VALUE;
 }
+CALL cuDriverGetVersion(int *version) {
+    *version = (int)number("version", 13000);
+    return SUCCESS;
+}
 CALL cuDeviceGetCount(int *count) {
     *count = (int)number("gpus", 1);
     return initialised ? SUCCESS : NOT_INITIALIZED;
@@ -214,6 +219,7 @@ CALL cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
 CALL cuStreamCreate(Stream **stream, unsigned flags) {
     Guard guard(lock);
     if (int code = usable()) return code;
+    if (faults.count("stream")) return OUT_OF_MEMORY;
     *stream = new Stream{flags == 0, false, {}, {}};
     streams.insert(*stream);
     return SUCCESS;
@@ -278,7 +284,7 @@ CALL cuModuleLoadData(void **module, const void *image) {
     Guard guard(lock);
     if (int code = usable()) return code;
     std::string expected = "\x7f" "ELF of sm_" + std::to_string(number("arch", 90));
-    if (expected != (const char *)image) return INVALID_IMAGE;
+    if (expected != (const char *)image || faults.count("image")) return INVALID_IMAGE;
     auto *kernels = new std::map<std::string, Kernel>;
     modules.insert(kernels);
     *module = kernels;
@@ -299,7 +305,7 @@ CALL cuModuleGetFunction(const Kernel **kernel, std::map<std::string, Kernel> *m
     void *library = dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD);
     auto size = (int (*)())dlsym(library, (std::string(name) + "_size").c_str());
     auto run = (void (*)(const unsigned *, const void *))dlsym(library, name);
-    if (!size || !run) return NOT_FOUND;
+    if (!size || !run || (faults.count("missing") && faults["missing"] == name)) return NOT_FOUND;
     *kernel = &((*module)[name] = Kernel{name, size(), run});
     return SUCCESS;
 }
@@ -310,6 +316,7 @@ CALL cuLaunchKernel(
     Guard guard(lock);
     if (int code = usable(true)) return code;
     if (!streams.count(stream)) return INVALID_HANDLE;
+    if (faults.count("refused") && faults["refused"] == kernel->name) return INVALID_VALUE;
     bool fits = grid_x >= 1 && grid_x < 1u << 31 && grid_y >= 1 && grid_y < 1u << 16 && grid_z >= 1 && grid_z < 1u << 16;
     if (!fits || block_x != BLOCK || block_y != 1 || block_z != 1 || shared != 0 || extra) return INVALID_VALUE;
     const char *bytes = (const char *)parameters[0];

@@ -22,8 +22,9 @@ fn compile(folder: &Path, name: &str, text: &str) -> Option<PathBuf> {
     let (source, library) = (folder.join(name).with_extension("cpp"), folder.join(name));
     std::fs::write(&source, text).unwrap();
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    let mut command = Command::new(compiler);
-    command.args(["-std=c++17", "-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source);
+    let mut words = compiler.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or("c++"));
+    command.args(words).args(["-std=c++17", "-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source);
     if cfg!(target_os = "linux") {
         command.arg(format!("-Wl,-soname,{name}")).arg("-ldl");
     }

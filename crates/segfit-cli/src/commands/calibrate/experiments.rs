@@ -17,6 +17,7 @@ use segfit_engine::checkpoint::load_weights;
 use segfit_engine::experiment::{Attempt, attempt_seed};
 use segfit_engine::lineage::Lineage;
 use segfit_engine::material::Material;
+use segfit_engine::run_folder::RunFolder;
 use segfit_engine::run_log::RunLog;
 use segfit_engine::segmenter::Segmenter;
 use segfit_engine::state::Weights;
@@ -253,14 +254,14 @@ fn one(job: &Job, loaded: &Loaded, backend: &dyn Backend, out: &Path, global: &G
         title: &title,
     };
     let (run, done, number) = train(backend, &training, global)?;
-    let judged = Judged { job, loaded, network: &network, backend, engine: &run.info.engine };
+    let judged = Judged { job, loaded, network: &network, backend };
     let mut lines = String::new();
     for earlier in 0..number {
         let ended = Ended::collapsed(&collapsed_folder(&folder, earlier), &network, earlier)?;
         lines += &judged.record(ended)?.line()?;
         lines.push('\n');
     }
-    let record = judged.record(Ended::of(&done, number, seconds_of_all(&folder, &done.trained)?))?;
+    let record = judged.record(Ended::of(&done, number, seconds_of_all(&folder, &done.trained)?, run.info.engine))?;
     lines += &record.line()?;
     lines.push('\n');
     write_atomically(&record_path(out, &job.id), lines.as_bytes())?;
@@ -282,10 +283,12 @@ struct Ended {
     steps: usize,
     seconds: f64,
     final_loss: f64,
+    /// What it was trained on.
+    engine: String,
 }
 
 impl Ended {
-    fn of(done: &Attempt, number: u32, seconds: f64) -> Self {
+    fn of(done: &Attempt, number: u32, seconds: f64, engine: String) -> Self {
         let trained = &done.trained;
         Self {
             weights: trained.weights.clone(),
@@ -294,6 +297,7 @@ impl Ended {
             steps: trained.steps,
             seconds,
             final_loss: trained.final_loss,
+            engine,
         }
     }
 
@@ -308,6 +312,7 @@ impl Ended {
             steps: last.step,
             seconds: RunLog::seconds(&lines),
             final_loss: last.loss,
+            engine: RunFolder::info(folder)?.engine,
         })
     }
 }
@@ -318,14 +323,12 @@ struct Judged<'a> {
     loaded: &'a Loaded,
     network: &'a NetworkSpec,
     backend: &'a dyn Backend,
-    /// What the trainings ran on.
-    engine: &'a str,
 }
 
 impl Judged<'_> {
     /// Evaluates an attempt on the test images.
     fn record(&self, ended: Ended) -> Result<Record> {
-        let Self { job, loaded: Loaded { dataset, material, measures, .. }, network, backend, engine } = self;
+        let Self { job, loaded: Loaded { dataset, material, measures, .. }, network, backend } = self;
         let normalisation = material.normalisation.clone();
         let mut segmenter = Segmenter::new(*backend, network, ended.weights, normalisation, job.recipe.input)
             .with_loss(job.recipe.loss);
@@ -352,7 +355,7 @@ impl Judged<'_> {
             input: job.recipe.input,
             recipe: RecipeId::of(&job.recipe),
             cost: Cost::of(network, job.recipe.input.size)?,
-            engine: (*engine).into(),
+            engine: ended.engine,
             version: env!("CARGO_PKG_VERSION").into(),
             seed: attempt_seed(job.seed, ended.number),
             constant_dice: material.constant_dice()?,
