@@ -2,7 +2,8 @@
 
     python compare.py path/to/segfit [--rounds 3] [--points train:w16:b16:s256 ...] [--ways ...] [--numbers ...] [--out DIR]
 
-Rounds take segfit and PyTorch in turn at every point. PyTorch is timed in every way of pytorch.py; its best is the least time of
+Rounds take segfit and PyTorch in turn at every point, and both files are written after each point. All ways of PyTorch at all points take
+hours, mostly to compile; `--points infer:w4:b1:s256 --ways channels_last graph --rounds 1` takes a minute. PyTorch is timed in every way of pytorch.py; its best is the least time of
 all of them in f32, and the least of all kinds of numbers. segfit copies images to the GPU for every step and logits back, so
 PyTorch is also timed with such copies. The goals are shares of PyTorch's speed with its data on the device.
 `--device cpu` runs everything on the CPU: a test of this script, not a comparison.
@@ -23,6 +24,7 @@ sys.path.insert(0, str(HERE.parent / "engine"))
 from pytorch_step import parse_point  # noqa: E402
 
 POINTS = [f"{mode}:w{width}:b{batch}:s256" for mode in ("train", "infer") for width in (64, 16, 4) for batch in (16, 1)]
+WAYS = ["eager", "channels_last", "graph", "channels_last_graph", "compile", "compile_graph", "channels_last_compile_graph"]
 # Times PyTorch's speed, at least, by width.
 GOALS = {64: 1.0, 16: 1.5, 4: 3.0}
 
@@ -53,8 +55,9 @@ def ours(args, point):
 
 
 def theirs(args, point):
+    """A process for each way: an error of the GPU in one leaves the others alone."""
     command = [sys.executable, str(HERE / "pytorch.py"), "--points", point, "--device", args.device, "--seconds", str(args.seconds)]
-    return lines(command + ["--ways", *args.ways, "--numbers", *args.numbers])
+    return [row for way in args.ways for row in lines(command + ["--numbers", *args.numbers, "--ways", way])]
 
 
 def collect(args):
@@ -68,7 +71,12 @@ def collect(args):
             rows[point]["segfit"].append(mine)
             rows[point]["pytorch"] += all_theirs
             print(f"round {number + 1} {point}: {mine['ms']['min']:.3f} ms", file=sys.stderr, flush=True)
-    return rows
+            write(args, {point: found for point, found in rows.items() if found["pytorch"]})
+
+
+def write(args, rows):
+    (args.out / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (args.out / "results.md").write_text(page(args, rows))
 
 
 def best(rows, key, numbers=None):
@@ -113,15 +121,13 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--points", nargs="+", default=POINTS)
-    parser.add_argument("--ways", nargs="+", default=["eager", "channels_last", "graph", "channels_last_graph", "compile", "compile_graph"])
+    parser.add_argument("--ways", nargs="+", default=WAYS)
     parser.add_argument("--numbers", nargs="+", default=["f32", "tf32", "bf16"])
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
-    rows = collect(args)
-    (args.out / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (args.out / "results.md").write_text(page(args, rows))
+    collect(args)
 
 
 if __name__ == "__main__":

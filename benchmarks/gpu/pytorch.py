@@ -3,8 +3,8 @@
     python pytorch.py --points train:w16:b16:s256 infer:w4:b1:s256 [--ways eager compile ...] [--numbers f32 tf32 bf16] [--device cuda]
 
 Prints one JSON line for each point, way and kind of numbers: `ms.min` and `ms.median` of blocks of steps, per step, and
-`copied_ms` with images copied from the host for every step (and logits copied back), as segfit does; or `error` where a way does
-not run. A training step is forward, loss, backward, AdamW. Data lie on the device otherwise.
+`copied_ms` with images (and targets, or logits) copied for every step, as segfit does, but from pinned memory; or `error` where a way does
+not run. In inference bf16 is a network of bf16 weights, in training autocast. A training step is forward, loss, backward, AdamW. Data lie on the device otherwise.
 """
 
 import argparse
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "engine"))
 from pytorch_step import parse_point  # noqa: E402
 from pytorch_unet import UNet, cross_entropy_dice, parameter_groups  # noqa: E402
 
-WAYS = ["eager", "channels_last", "graph", "channels_last_graph", "compile", "compile_graph"]
+WAYS = ["eager", "channels_last", "graph", "channels_last_graph", "compile", "compile_graph", "channels_last_compile_graph"]
 NUMBERS = ["f32", "tf32", "bf16"]
 BLOCK = 10
 
@@ -34,21 +34,31 @@ class Case:
         self.device, self.way = device, way
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = numbers == "tf32"
         torch.backends.cudnn.benchmark = True
+        torch._dynamo.reset()
         torch.manual_seed(0)
         model = UNet(width, 1, 2).to(device)
-        self.on_host = torch.randn(batch, 1, size, size)
-        self.images = self.on_host.to(device)
-        self.targets = (self.images[:, 0] > 0).long()
+        self.is_bf16 = numbers == "bf16"
+        on_host = torch.randn(batch, 1, size, size)
+        self.images, self.targets = on_host.to(device), (on_host[:, 0] > 0).long().to(device)
+        if self.is_bf16 and self.mode == "infer":
+            model, self.images = model.bfloat16(), self.images.bfloat16()
         if "channels_last" in way:
             model, self.images = (v.to(memory_format=torch.channels_last) for v in (model, self.images))
+        self.on_host = [self.pinned(values) for values in (self.images, self.targets)]
         self.params = sum(p.numel() for p in model.parameters())
         self.model = model.train(self.mode == "train")
-        bf16 = lambda: torch.autocast(device, torch.bfloat16)
-        self.numbers = bf16 if numbers == "bf16" else contextlib.nullcontext
         self.step = self.training() if self.mode == "train" else self.inference()
 
+    def pinned(self, values):
+        copy = values.cpu()
+        return copy.pin_memory() if self.device == "cuda" else copy
+
+    def numbers(self):
+        """Autocast in training with bf16."""
+        return torch.autocast(self.device, torch.bfloat16) if self.is_bf16 else contextlib.nullcontext()
+
     def compiled(self, function):
-        if not self.way.startswith("compile"):
+        if "compile" not in self.way:
             return function
         return torch.compile(function, mode="reduce-overhead" if self.way.endswith("graph") else None)
 
@@ -77,7 +87,7 @@ class Case:
         model = self.compiled(self.model)
 
         def step():
-            with torch.inference_mode(), self.numbers():
+            with torch.inference_mode():
                 return model(self.images)
 
         return self.captured(step)
@@ -87,6 +97,7 @@ class Case:
         if self.way not in ("graph", "channels_last_graph"):
             return step
         side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
                 step()
@@ -106,7 +117,10 @@ class Case:
             torch.cuda.synchronize()
 
     def copied_step(self):
-        self.images.copy_(self.on_host)
+        images, targets = self.on_host
+        self.images.copy_(images, non_blocking=True)
+        if self.mode == "train":
+            self.targets.copy_(targets, non_blocking=True)
         out = self.step()
         return out.item() if self.mode == "train" else out.cpu()
 
