@@ -213,7 +213,32 @@ def made(folder):
             print(f"not made: {name}: {error}")
 
 
+    jpeg_ls(folder, smooth)
     zarrs(folder, stack)
+
+
+def jpeg_ls(folder, smooth):
+    """Kinds of JPEG-LS: few and many bits, signs, frames, losses, colours."""
+    wide = smooth.astype(np.int32) * 257
+    kinds = {
+        "8": (smooth, 8, 8, 0), "12": (wide >> 4, 16, 12, 0), "16": (wide, 16, 16, 0), "signed": ((wide - 32768), 16, 16, 1),
+        "near": (smooth, 8, 8, 0), "near_16": (wide, 16, 16, 0), "frames": (np.stack([wide, wide[::-1], wide.T.reshape(wide.shape)]), 16, 16, 0),
+        "rgb": (np.stack([smooth, smooth[::-1], smooth[:, ::-1]], -1), 8, 8, 0),
+    }
+    for name, (values, allocated, stored, sign) in kinds.items():
+        data = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm"))
+        del data.RescaleSlope, data.RescaleIntercept
+        data.Modality, data.Rows, data.Columns = "OT", 70, 90
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = allocated, stored, stored - 1, sign
+        if name == "rgb":
+            data.SamplesPerPixel, data.PhotometricInterpretation, data.PlanarConfiguration = 3, "RGB", 0
+        if name == "frames":
+            data.NumberOfFrames = 3
+        data.PixelData = values.astype(np.uint8 if allocated == 8 else np.int16 if sign else np.uint16).tobytes()
+        near = name.startswith("near")
+        syntax = pydicom.uid.JPEGLSNearLossless if near else pydicom.uid.JPEGLSLossless
+        data.compress(syntax, **({"jls_error": 2} if near else {}))
+        data.save_as(folder / f"jpeg_ls_{name}.dcm")
 
 
 def zarrs(folder, stack):

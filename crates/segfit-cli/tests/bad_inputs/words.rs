@@ -20,7 +20,7 @@ const WORDS: &[(&str, &str)] = &[
     ("{onnx}", "docs/onnx.md lists what is read and how to export it; nothing was written"),
     ("{help}", "\n\nFor more information, try '--help'."),
     ("{not there}", "No such file or directory (os error 2)"),
-    ("{dicom}", "gray or RGB pixels of 8 or 16 bits, uncompressed, RLE, JPEG or JPEG 2000"),
+    ("{dicom}", "gray or RGB pixels of 8 or 16 bits, uncompressed, RLE, JPEG, JPEG-LS (gray) or JPEG 2000"),
     ("{decompress}", "decompress the file, for example with dcmdjpeg or dcmdjpls of DCMTK, or save it as RGB"),
     ("{labels}", "save the mask as a gray or palette PNG or TIFF whose pixel values are the labels"),
 ];

@@ -1,5 +1,7 @@
 //! Stored numbers of DICOM pixels.
 
+use std::borrow::Cow;
+
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
 use super::numbers::words;
@@ -34,34 +36,44 @@ pub(crate) fn whole_numbers(bytes: &[u8], stored: &Stored) -> Vec<i32> {
     }
 }
 
+/// The compressed frames. One frame may lie in several fragments; of several frames each must lie in one.
+fn streams(fragments: &[Vec<u8>], frames: usize) -> Result<Vec<Cow<'_, [u8]>>, String> {
+    match frames {
+        1 => Ok(vec![Cow::Owned(fragments.concat())]),
+        n if n == fragments.len() => Ok(fragments.iter().map(|f| Cow::Borrowed(f.as_slice())).collect()),
+        n => Err(format!("{} fragments hold {n} frames: fragments of one frame are not joined", fragments.len())),
+    }
+}
+
+/// The frames of gray JPEG-LS fragments as little-endian numbers.
+pub(crate) fn jpeg_ls_frames(
+    fragments: &[Vec<u8>],
+    frames: usize,
+    (height, width): (usize, usize),
+    stored: &Stored,
+) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    for stream in streams(fragments, frames)? {
+        let (values, ..) = jpegls::decode(&stream, width as u32, height as u32).map_err(|e| format!("JPEG-LS: {e}"))?;
+        for v in values {
+            out.extend_from_slice(&v.to_le_bytes()[..stored.allocated / 8]);
+        }
+    }
+    Ok(out)
+}
+
 /// The frames of JPEG 2000 fragments as little-endian numbers, and their bits.
-///
-/// One frame may lie in several fragments; of several frames each must lie in one.
 pub(crate) fn jpeg_2000_frames(
     fragments: &[Vec<u8>],
     frames: usize,
     size: (usize, usize),
     stored: &Stored,
 ) -> Result<(Vec<u8>, usize), String> {
-    let joined;
-    let streams: Vec<&[u8]> = match frames {
-        1 => {
-            joined = fragments.concat();
-            vec![&joined]
-        }
-        n if n == fragments.len() => fragments.iter().map(Vec::as_slice).collect(),
-        n => {
-            return Err(format!(
-                "{} fragments hold {n} frames: fragments of one frame are not joined",
-                fragments.len()
-            ));
-        }
-    };
     let mut out = Vec::new();
     let mut bits = stored.bits;
-    for stream in streams {
+    for stream in streams(fragments, frames)? {
         let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
-        let image = Image::new(stream, &settings).map_err(|e| format!("JPEG 2000: {e}"))?;
+        let image = Image::new(&stream, &settings).map_err(|e| format!("JPEG 2000: {e}"))?;
         if (image.height() as usize, image.width() as usize) != size {
             let (h, w) = size;
             return Err(format!("JPEG 2000 of {} x {} pixels instead of {w} x {h}", image.width(), image.height()));
@@ -75,7 +87,7 @@ pub(crate) fn jpeg_2000_frames(
         bits = usize::from(planes[0].bit_depth()).clamp(1, stored.allocated);
         let most = ((1u32 << bits) - 1) as f32;
         // The decoder adds half of the range to signed numbers as to unsigned ones.
-        let half = if is_signed(stream) { 1i32 << (bits - 1) } else { 0 };
+        let half = if is_signed(&stream) { 1i32 << (bits - 1) } else { 0 };
         for i in 0..size.0 * size.1 {
             for plane in planes {
                 let v = plane.samples().get(i).ok_or("JPEG 2000 that ends early")?.round().clamp(0.0, most);
@@ -144,6 +156,28 @@ mod tests {
         assert!(check_runs(&[fragment.clone()], 7).is_err(), "behind the end");
         fragment[0] = 99;
         assert!(check_runs(&[fragment, vec![1]], 7).is_err(), "too many segments");
+    }
+
+    /// Conformance is checked against CharLS by `benchmarks/formats/check.py`.
+    #[test]
+    fn jpeg_ls_frames_are_read_whole_or_not_at_all() {
+        let frame = |k: u16| -> Vec<u16> { (0..35).map(|i| (i * i * 31 + k) % 4096).collect() };
+        let encoded = |values: &[u16]| {
+            let mut stream = Vec::new();
+            jpegls::encode(values, 7, 5, &mut stream).unwrap();
+            stream
+        };
+        let stored = Stored { channels: 1, allocated: 16, bits: 12, high_bit: 11, signed: false };
+        let fragments = [encoded(&frame(0)), encoded(&frame(9))];
+        let bytes = jpeg_ls_frames(&fragments, 2, (5, 7), &stored).unwrap();
+        let expected: Vec<i32> = [frame(0), frame(9)].concat().into_iter().map(i32::from).collect();
+        assert_eq!(whole_numbers(&bytes, &stored), expected);
+        let (first, rest) = fragments[0].split_at(20);
+        let parts = [first.to_vec(), rest.to_vec()];
+        assert_eq!(jpeg_ls_frames(&parts, 1, (5, 7), &stored).unwrap(), bytes[..70], "a frame in two fragments");
+        assert!(jpeg_ls_frames(&parts, 2, (5, 7), &stored).is_err(), "parts are no frames");
+        assert!(jpeg_ls_frames(&fragments, 2, (7, 5), &stored).is_err(), "another size");
+        assert!(jpeg_ls_frames(&[first.to_vec()], 1, (5, 7), &stored).is_err(), "cut short");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use dicom_object::{DefaultDicomObject, InMemDicomObject};
 use dicom_pixeldata::PixelDecoder as _;
 
 use super::dicom_head::Head;
-use super::dicom_pixels::{Stored, check_runs, jpeg_2000_frames, whole_numbers};
-use super::dicom_tags::{DEFLATED, PIXEL_DATA, RLE};
+use super::dicom_pixels::{Stored, check_runs, jpeg_2000_frames, jpeg_ls_frames, whole_numbers};
+use super::dicom_tags::{DEFLATED, JPEG_2000, JPEG_LS, PIXEL_DATA, RLE};
 use super::raster::Samples;
 use super::read::{check_size, decode_error};
 use super::read_tiff::to_rgb;
@@ -90,13 +90,17 @@ impl Head {
     fn decoded(&self, path: &Path, object: &DefaultDicomObject) -> Result<Decoded> {
         let refuse = decode_error(path, "DICOM");
         let mut stored = self.stored;
-        if matches!(&self.syntax[..], "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91") {
-            let fragments = fragments_of(object);
-            if fragments.is_empty() {
-                return Err(refuse("it holds no pixels".into()));
-            }
-            let (bytes, bits) =
-                jpeg_2000_frames(fragments, self.frames, (self.rows, self.columns), &stored).map_err(refuse)?;
+        let (fragments, size) = (fragments_of(object), (self.rows, self.columns));
+        let (is_2000, is_ls) = (JPEG_2000.contains(&&self.syntax[..]), JPEG_LS.contains(&&self.syntax[..]));
+        if (is_2000 || is_ls) && fragments.is_empty() {
+            return Err(refuse("it holds no pixels".into()));
+        }
+        if is_ls && stored.channels == 1 {
+            let bytes = jpeg_ls_frames(fragments, self.frames, size, &stored).map_err(refuse)?;
+            return Ok(Decoded { bytes, stored, is_rgb: false, is_planar: false });
+        }
+        if is_2000 {
+            let (bytes, bits) = jpeg_2000_frames(fragments, self.frames, size, &stored).map_err(refuse)?;
             // The pixels' own precision counts where the header says another one.
             (stored.bits, stored.high_bit) = (bits, bits - 1);
             return Ok(Decoded { bytes, stored, is_rgb: true, is_planar: false });
@@ -109,7 +113,7 @@ impl Head {
             return Ok(Decoded { bytes: bytes.into_owned(), stored, is_rgb, is_planar: self.planar });
         }
         if self.syntax == RLE {
-            check_runs(fragments_of(object), self.rows * self.columns).map_err(refuse)?;
+            check_runs(fragments, self.rows * self.columns).map_err(refuse)?;
         }
         let decoded = object
             .decode_pixel_data()
@@ -123,7 +127,7 @@ impl Head {
 fn unknown(path: &Path, got: String) -> Error {
     Error::Content {
         path: path.into(),
-        expected: "gray or RGB pixels of 8 or 16 bits, uncompressed, RLE, JPEG or JPEG 2000".into(),
+        expected: "gray or RGB pixels of 8 or 16 bits, uncompressed, RLE, JPEG, JPEG-LS (gray) or JPEG 2000".into(),
         got,
         hint: "decompress the file, for example with dcmdjpeg or dcmdjpls of DCMTK, or save it as RGB".into(),
     }
@@ -161,8 +165,8 @@ pub(super) fn syntax_name(uid: &str) -> &'static str {
         "1.2.840.10008.1.2.4.50" => "JPEG baseline",
         "1.2.840.10008.1.2.4.51" => "JPEG extended (12 bits)",
         "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => "JPEG lossless",
-        "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => "JPEG-LS",
-        "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => "JPEG 2000",
+        uid if JPEG_LS.contains(&uid) => "JPEG-LS",
+        uid if JPEG_2000.contains(&uid) => "JPEG 2000",
         "1.2.840.10008.1.2.5" => "RLE",
         _ => "another transfer syntax",
     }

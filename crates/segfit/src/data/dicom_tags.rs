@@ -41,6 +41,10 @@ pub(super) const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 pub(super) const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 /// Pixels packed as runs.
 pub(super) const RLE: &str = "1.2.840.10008.1.2.5";
+/// Transfer syntaxes of JPEG-LS: lossless, and nearly.
+pub(super) const JPEG_LS: [&str; 2] = ["1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"];
+/// Those of JPEG 2000: lossless only, and any.
+pub(super) const JPEG_2000: [&str; 2] = ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"];
 
 pub(super) fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
     let value = object.get(tag)?.to_str().ok()?;

@@ -122,10 +122,10 @@ pub fn cases() -> Vec<Case> {
              hint: {damaged}",
         ),
         one(
-            "a DICOM file of JPEG-LS",
+            "a DICOM file whose JPEG-LS is damaged",
             Slice { syntax: JPEG_LS, ..good() },
-            "FILE: expected {dicom}, found pixels in JPEG-LS that cannot be decoded\n\
-             hint: {decompress}",
+            "FILE: cannot be read as DICOM: JPEG-LS: invalid data: expected marker 0xFFD8, got 0x0000\n\
+             hint: {damaged}",
         ),
         one(
             "a DICOM file whose JPEG is damaged",
