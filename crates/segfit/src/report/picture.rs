@@ -67,6 +67,8 @@ const LONGEST: f64 = 190.0;
 const BLOCK: f64 = 15.0;
 /// More groups than this at one place are drawn as one block with their mean.
 const MOST_BLOCKS: usize = 4;
+/// No image can be halved more often; a damaged file may claim to.
+const MOST_HALVINGS: usize = 31;
 
 /// The picture of a plan's network, with the full network's channels as outlines.
 pub(super) fn picture(plan: &Plan) -> Picture {
@@ -75,7 +77,7 @@ pub(super) fn picture(plan: &Plan) -> Picture {
         let index = plan.spec.groups.iter().position(|g| g.name == group);
         index.and_then(|i| found[i]).unwrap_or(Place { scale: 0, side: Side::Encoder })
     };
-    let deepest = plan.network.depth.max(plan.full.depth);
+    let deepest = plan.network.depth.max(plan.full.depth).min(MOST_HALVINGS);
     let bundles = |scale: usize, side: Side| -> Vec<Bundle> {
         let own = plan.widths.iter().filter(|w| place(&w.group) == Place { scale, side });
         bundled(own.map(|w| Bundle { name: w.group.clone(), channels: w.channels, full: w.full }).collect())

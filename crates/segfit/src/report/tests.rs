@@ -281,3 +281,15 @@ fn what_is_missing_is_left_out() {
     let profile = Content { profile: Some(&made.profile), title: "cells".into(), ..Content::default() };
     assert!(render(&profile).unwrap().html.contains("How complex the 4 training images of cells are."));
 }
+
+/// Found by fuzzing.
+#[test]
+fn a_plan_that_claims_any_depth_still_has_a_picture() {
+    let mut made = made("cells");
+    made.plan.full.depth = usize::MAX;
+    let page = render(&Content { ladder: None, ..made.content(None, Vec::new()) }).unwrap();
+    assert!(
+        page.html.contains("2147483648") && !page.html.contains("4294967296"),
+        "as many rows as an image can be halved"
+    );
+}
